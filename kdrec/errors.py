@@ -1,0 +1,55 @@
+"""What can go wrong in the world, each kind as one exception whose text is one sentence for the user.
+
+The command line turns every `KdrecError` into that sentence and exit code 2; anything else is a defect of ours and
+keeps its traceback. Nothing else lives here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class KdrecError(Exception):
+    """Something the user or the world has to put right; the text says what was expected and what came."""
+
+
+class BadArgument(KdrecError, ValueError):
+    """A value outside what the called door accepts (also a `ValueError`, as Python callers expect)."""
+
+
+class DataError(KdrecError):
+    """A dataset that cannot be used as it is: a missing column, one class, unreadable text."""
+
+
+class SourceError(KdrecError):
+    """A `hub:`, `file:` or `pypi:` reference that cannot be resolved to verified bytes."""
+
+
+class CorruptFile(KdrecError):
+    """A cache, checkpoint or history file whose content does not match its recorded hash or form."""
+
+
+class MismatchError(KdrecError):
+    """Two things that must fit do not: label sets, tokenizers, a cache and its key."""
+
+
+class StoreError(KdrecError):
+    """The tracking store cannot be reached, or was written by a newer schema."""
+
+
+class NoHistory(KdrecError):
+    """A history without a single usable row."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Say what is near: `"; did you mean 'sst2'?"`, or all that is known when nothing is near.
+
+    >>> did_you_mean("sst3", ["sst2", "trec"])
+    "; did you mean 'sst2'?"
+    """
+    choices = sorted(known)
+    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known are {', '.join(choices)}" if choices else ""

@@ -1,0 +1,46 @@
+"""Where kdrec keeps its things: one absolute folder, given by `KDREC_HOME` (default `./.kdrec`).
+
+This room knows paths and environment variables and nothing of what is stored in them.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Home:
+    """Absolute folder of one installation, and the URI of the MLflow store its studies write to."""
+
+    root: Path
+    tracking_uri: str
+
+    @classmethod
+    def from_env(cls) -> Home:
+        """Read `KDREC_HOME`, then `KDREC_TRACKING_URI` or `MLFLOW_TRACKING_URI` (default: SQLite in the home)."""
+        return cls.at(os.environ.get("KDREC_HOME") or ".kdrec")
+
+    @classmethod
+    def at(cls, root: str | Path) -> Home:
+        """Place the home at `root`; the tracking store follows the environment as in `from_env`."""
+        path = Path(root).expanduser().resolve()
+        uri = os.environ.get("KDREC_TRACKING_URI") or os.environ.get("MLFLOW_TRACKING_URI")
+        return cls(root=path, tracking_uri=uri or f"sqlite:///{path / 'mlflow.db'}")
+
+    def folder(self, *parts: str) -> Path:
+        """A folder below the root, created with access for its owner only."""
+        path = self.root.joinpath(*parts)
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return path
+
+    @property
+    def history_db(self) -> Path:
+        """SQLite file of the synced history table."""
+        return self.root / "history.sqlite"
+
+    @property
+    def artifacts(self) -> Path:
+        """Root of MLflow artifacts when the store is the local SQLite file."""
+        return self.root / "artifacts"

@@ -1,0 +1,116 @@
+"""The configurations a search may try: canonical forms, so that equal work is one trial, and neighbours knob by knob."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Final
+
+from kdrec.errors import BadArgument
+from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, Distance, KDConfig, SoftScale, TeacherChoice
+
+
+def canonical(config: KDConfig, *, teachers_coincide: bool = False) -> KDConfig:
+    """The one spelling of all configurations that train the same student.
+
+    alpha = 0 uses no teacher, so every other knob takes its default. MSE compares raw logits, so both temperatures are
+    1 and a factor of tau_t * tau_s is none. When t_hs and t_ll are the same checkpoint, that checkpoint is t_ll.
+
+    >>> canonical(KDConfig(distance="mse", tau_t=4, tau_s=4)) == KDConfig(distance="mse")
+    True
+    """
+    if config.alpha == 0:
+        return BASELINE_CONFIG
+    if config.distance == "mse":
+        config = replace(config, tau_t=1.0, tau_s=1.0)
+    if config.tau_t == config.tau_s == 1:
+        config = replace(config, scale_soft_loss="none")
+    return replace(config, teacher="t_ll") if teachers_coincide else config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """A finite knob space; `tau_s` takes the values 1 and tau_t as `student_temperatures` names them."""
+
+    alphas: tuple[float, ...] = (0.5, 1.0)
+    distances: tuple[Distance, ...] = ("ce", "mse")
+    teachers: tuple[TeacherChoice, ...] = ("t_ll", "t_hs")
+    teacher_temperatures: tuple[float, ...] = (1.0, 2.0, 4.0)
+    student_temperatures: tuple[str, ...] = ("1", "tau_t")
+    scale_soft_loss: SoftScale = "none"
+
+    def __post_init__(self) -> None:
+        for name in ("alphas", "distances", "teachers", "teacher_temperatures", "student_temperatures"):
+            values = getattr(self, name)
+            if not values or len(set(values)) != len(values):
+                raise BadArgument(f"{name} of a space must be distinct values, at least one, got {list(values)}")
+        unknown = set(self.student_temperatures) - {"1", "tau_t"}
+        if unknown:
+            raise BadArgument(f"student_temperatures must be '1' or 'tau_t', got {sorted(unknown)}")
+        if 0 in self.alphas:
+            raise BadArgument("alphas of a space must be above 0: alpha = 0 is the baseline that every study includes")
+        self.configs()  # every combination checks itself
+
+    def configs(self, *, teachers_coincide: bool = False) -> tuple[KDConfig, ...]:
+        """All canonical configurations, the default-most first, without repetition (24 by default)."""
+        grid = product(
+            self.distances, self.teachers, self.teacher_temperatures, self.student_temperatures, self.alphas
+        )
+        made = (
+            KDConfig(
+                alpha=alpha,
+                distance=distance,
+                teacher=teacher,
+                tau_t=tau_t,
+                tau_s=1.0 if tau_s == "1" else tau_t,
+                scale_soft_loss=self.scale_soft_loss,
+            )
+            for distance, teacher, tau_t, tau_s, alpha in grid
+        )
+        return tuple(dict.fromkeys(canonical(config, teachers_coincide=teachers_coincide) for config in made))
+
+    def default(self) -> KDConfig:
+        """The configuration of this space nearest to the safe default; knobs the space lacks take its first value."""
+        first = KDConfig(
+            alpha=DEFAULT_CONFIG.alpha if DEFAULT_CONFIG.alpha in self.alphas else self.alphas[0],
+            distance=DEFAULT_CONFIG.distance if DEFAULT_CONFIG.distance in self.distances else self.distances[0],
+            teacher=DEFAULT_CONFIG.teacher if DEFAULT_CONFIG.teacher in self.teachers else self.teachers[0],
+            tau_t=1.0 if 1.0 in self.teacher_temperatures else self.teacher_temperatures[0],
+            scale_soft_loss=self.scale_soft_loss,
+        )
+        if "1" not in self.student_temperatures:
+            first = replace(first, tau_s=first.tau_t)
+        return canonical(first)
+
+
+GREEDY_ORDER: Final = ("distance", "teacher", "temperatures", "alpha")
+"""The order in which greedy search walks the knobs; the paper does not publish its own."""
+
+
+def alternatives(config: KDConfig, knob: str, space: Space, *, teachers_coincide: bool = False) -> Iterator[KDConfig]:
+    """Configurations of `space` that differ from `config` in this one knob (both temperatures count as one).
+
+    When the distance changes, temperatures do not carry over to MSE, and come back at the space's default.
+    """
+    configs = space.configs(teachers_coincide=teachers_coincide)
+    here = canonical(config, teachers_coincide=teachers_coincide)
+    held = {"distance": ("alpha", "teacher"), "teacher": ("alpha", "distance", "tau_t", "tau_s")}
+    held |= {"temperatures": ("alpha", "distance", "teacher"), "alpha": ("distance", "teacher", "tau_t", "tau_s")}
+    if knob not in held:
+        raise BadArgument(f"knob must be one of {', '.join(GREEDY_ORDER)}, got {knob!r}")
+    for other in configs:
+        if other == here or any(getattr(other, name) != getattr(here, name) for name in held[knob]):
+            continue
+        if knob == "distance":
+            start = replace(space.default(), distance=other.distance)
+            if other.distance == here.distance or (other.tau_t, other.tau_s) != _taus(canonical(start)):
+                continue
+        yield other
+
+
+def _taus(config: KDConfig) -> tuple[float, float]:
+    return config.tau_t, config.tau_s
+
+
+DEFAULT_SPACE: Final = Space()

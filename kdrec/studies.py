@@ -1,0 +1,188 @@
+"""A Study: which cells are searched, how, and with which seeds; read from one TOML file under `flows/studies/`.
+
+Only the form of the file is known here. Whether a task or a student exists is asked of `tasks` and `catalog` by `trial`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from kdrec.errors import BadArgument, DataError, did_you_mean
+from kdrec.space import Space
+from kdrec.types import KDConfig, TeacherTraining, Training, check_name
+
+Strategy = Literal["greedy", "full", "suggested"]
+STRATEGIES: tuple[Strategy, ...] = ("greedy", "full", "suggested")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Cell:
+    """One task x one student size: the unit that is searched and sent to a worker."""
+
+    task: str
+    student: str
+
+    def __str__(self) -> str:
+        return f"{self.task}/{self.student}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowLimits:
+    """At most this many rows of each split, taken in the order of their content hash; None takes all."""
+
+    train: int | None = None
+    validation: int | None = None
+    test: int | None = None
+
+    def __post_init__(self) -> None:
+        for split, rows in asdict(self).items():
+            if rows is not None and (not isinstance(rows, int) or isinstance(rows, bool) or rows < 10):
+                raise BadArgument(f"rows.{split} must be a whole number of at least 10, got {rows!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Override:
+    """Training values for the cells of one task, of one student, or of both; later overrides win."""
+
+    values: Mapping[str, Any]
+    task: str | None = None
+    student: str | None = None
+
+    def fits(self, cell: Cell) -> bool:
+        return self.task in (None, cell.task) and self.student in (None, cell.student)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A set of cells, a search strategy and seeds."""
+
+    name: str
+    tasks: tuple[str, ...]
+    students: tuple[str, ...]
+    search: Strategy = "greedy"
+    seeds: tuple[int, ...] = (0,)
+    space: Space = field(default_factory=Space)
+    rows: RowLimits = field(default_factory=RowLimits)
+    teacher: TeacherTraining = field(default_factory=TeacherTraining)
+    training: Training = field(default_factory=Training)
+    overrides: tuple[Override, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_name("name of a study", self.name)
+        for kind in ("tasks", "students", "seeds"):
+            values = getattr(self, kind)
+            if not values or len(set(values)) != len(values):
+                raise BadArgument(f"{kind} of study {self.name!r} must be distinct, at least one, got {list(values)}")
+        for name in self.tasks + self.students:
+            check_name("task or student", name)
+        if self.search not in STRATEGIES:
+            near = did_you_mean(str(self.search), STRATEGIES)
+            raise BadArgument(f"search must be one of {', '.join(STRATEGIES)}, got {self.search!r}{near}")
+        for cell in self.cells():
+            for seed in self.seeds:
+                self.training_for(cell, seed)
+
+    def cells(self) -> tuple[Cell, ...]:
+        """Every task with every student."""
+        return tuple(Cell(task=task, student=student) for task in self.tasks for student in self.students)
+
+    def training_for(self, cell: Cell, seed: int) -> Training:
+        """How students of `cell` are trained with `seed`."""
+        training = replace(self.training, seed=seed)
+        for override in self.overrides:
+            if override.fits(cell):
+                training = replace(training, **override.values)
+        return training
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any], *, where: str = "study") -> Self:
+        """Build a study from a decoded TOML table; an unknown key is refused with the nearest known one."""
+        own = {f.name for f in fields(cls)} - {"overrides"} | {"override"}
+        _known(table, own, where)
+        for needed in ("name", "tasks", "students"):
+            if needed not in table:
+                raise BadArgument(f"{where}: the key {needed!r} is missing")
+        parts: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in table.items()
+            if key in ("name", "tasks", "students", "search", "seeds")
+        }
+        for key in ("tasks", "students", "seeds"):
+            if key in parts and not isinstance(parts[key], tuple):
+                raise BadArgument(f"{where}: {key} must be a list, got {parts[key]!r}")
+        return cls(
+            **parts,
+            space=_build(Space, table.get("space", {}), f"{where} [space]"),
+            rows=_build(RowLimits, table.get("rows", {}), f"{where} [rows]"),
+            teacher=_build(TeacherTraining, table.get("teacher", {}), f"{where} [teacher]"),
+            training=_build(Training, table.get("training", {}), f"{where} [training]", barred=("seed",)),
+            overrides=tuple(_override(entry, where) for entry in _list(table.get("override", []), where)),
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a study file."""
+        path = Path(path)
+        try:
+            return cls.from_dict(tomllib.loads(path.read_text(encoding="utf-8")), where=path.name)
+        except FileNotFoundError:
+            near = did_you_mean(path.stem, (p.stem for p in path.parent.glob("*.toml")))
+            raise DataError(f"no study file at {path}{near}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise DataError(f"{path.name} is not a TOML file: {error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; `from_dict` is the inverse."""
+        table = {key: value for key, value in asdict(self).items() if key != "overrides"}
+        table["rows"] = {split: rows for split, rows in table["rows"].items() if rows is not None}
+        del table["training"]["seed"]
+        table["override"] = [
+            {**({"task": o.task} if o.task else {}), **({"student": o.student} if o.student else {}), **o.values}
+            for o in self.overrides
+        ]
+        return _plain(table)  # type: ignore[no-any-return]
+
+    def config(self, config: KDConfig) -> KDConfig:
+        """`config` with this study's scaling of the soft loss."""
+        return replace(config, scale_soft_loss=self.space.scale_soft_loss)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _known(table: object, known: set[str], where: str) -> None:
+    if not isinstance(table, Mapping):
+        raise BadArgument(f"{where}: a table was expected, got {table!r}")
+    for key in table:
+        if key not in known:
+            raise BadArgument(f"{where}: unknown key {key!r}{did_you_mean(key, known)}")
+
+
+def _list(value: object, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise BadArgument(f"{where}: write overrides as [[override]] tables")
+    return value
+
+
+def _build(kind: type[T], table: Any, where: str, barred: tuple[str, ...] = ()) -> T:
+    _known(table, {f.name for f in fields(kind)} - set(barred), where)  # type: ignore[arg-type]
+    try:
+        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+    except BadArgument as error:
+        raise BadArgument(f"{where}: {error}") from None
+    except TypeError:
+        raise BadArgument(f"{where}: lists and single values are mixed up in {dict(table)!r}") from None
+
+
+def _override(entry: Any, where: str) -> Override:
+    _known(entry, {f.name for f in fields(Training)} - {"seed"} | {"task", "student"}, f"{where} [[override]]")
+    values = {key: value for key, value in entry.items() if key not in ("task", "student")}
+    return Override(task=entry.get("task"), student=entry.get("student"), values=values)

@@ -1,0 +1,497 @@
+"""The nouns of kdrec: frozen, keyword-only dataclasses that check themselves once, on construction.
+
+Words are used as in the paper (arXiv 2401.06356) and in transformers. Nothing here computes, reads or writes; reading a
+study file is in `studies`, the canonical form of a configuration in `space`.
+
+Shape legend, used in all names of kdrec: B batch, C classes, L padded length, N examples, T tokens of a whole split.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Final, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from kdrec.errors import BadArgument, did_you_mean
+
+SCHEMA_VERSION: Final = 1
+"""Version of what a trial means and how it is stored; part of every fingerprint."""
+
+Distance = Literal["ce", "mse"]
+TeacherChoice = Literal["t_hs", "t_ll"]
+SoftScale = Literal["none", "tau_t*tau_s"]
+Status = Literal["completed", "diverged", "failed"]
+Family = Literal["sentence", "pair", "tokens", "qa"]
+Metric = Literal["accuracy", "macro_f1"]
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+FAMILIES: Final[tuple[Family, ...]] = ("sentence", "pair", "tokens", "qa")
+STATUSES: Final[tuple[Status, ...]] = ("completed", "diverged", "failed")
+KNOBS: Final = ("alpha", "distance", "teacher", "tau_t", "tau_s")
+
+
+def _one_of(name: str, value: object, known: Iterable[str]) -> None:
+    known = tuple(known)
+    if value not in known:
+        raise BadArgument(f"{name} must be one of {', '.join(known)}, got {value!r}")
+
+
+def _number(name: str, value: object, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
+    ok = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not ok or not (low < value if open_low else low <= value) or value > high:  # type: ignore[operator]
+        left = "(" if open_low else "["
+        right = "]" if math.isfinite(high) else ")"
+        raise BadArgument(f"{name} must be in {left}{low:g}, {high:g}{right}, got {value!r}")
+
+
+def _count(name: str, value: object, low: int = 1) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise BadArgument(f"{name} must be a whole number of at least {low}, got {value!r}")
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def check_name(kind: str, value: object) -> None:
+    """Refuse a name that could not be a folder, an experiment and a table cell at once."""
+    if not isinstance(value, str) or not _NAME.fullmatch(value) or len(value) > 80:
+        raise BadArgument(
+            f"{kind} must be a name of letters, digits, '.', '_' and '-' (at most 80 characters), got {value!r}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class KDConfig:
+    """The knobs of ``L_KD = (1 - alpha) L1(q, p^s) + alpha L2(o^t_{tau_t}, o^s_{tau_s})``.
+
+    Attributes
+    ----------
+    alpha : float
+        Weight of the teacher in [0, 1]; 0 trains on human labels alone (the baseline).
+    distance : {"ce", "mse"}
+        L2: cross-entropy between softened distributions, or mean squared error of raw logits.
+    teacher : {"t_hs", "t_ll"}
+        Teacher checkpoint of highest validation score, or of lowest validation loss.
+    tau_t, tau_s : float
+        Temperatures of teacher and student, above 0.
+    scale_soft_loss : {"none", "tau_t*tau_s"}
+        Factor on L2. The paper has none; Hinton et al. (2015) multiply by the squared temperature.
+    """
+
+    alpha: float = 0.5
+    distance: Distance = "ce"
+    teacher: TeacherChoice = "t_ll"
+    tau_t: float = 1.0
+    tau_s: float = 1.0
+    scale_soft_loss: SoftScale = "none"
+
+    def __post_init__(self) -> None:
+        _number("alpha", self.alpha, 0, 1)
+        _one_of("distance", self.distance, ("ce", "mse"))
+        _one_of("teacher", self.teacher, ("t_hs", "t_ll"))
+        _number("tau_t", self.tau_t, 0, open_low=True)
+        _number("tau_s", self.tau_s, 0, open_low=True)
+        _one_of("scale_soft_loss", self.scale_soft_loss, ("none", "tau_t*tau_s"))
+        for knob in ("alpha", "tau_t", "tau_s"):  # 1 and 1.0 are one configuration, with one spelling and one hash
+            object.__setattr__(self, knob, float(getattr(self, knob)))
+
+    def to_params(self) -> dict[str, str]:
+        """Few short strings for an MLflow run; `from_params` is the inverse."""
+        params = {
+            "alpha": f"{self.alpha:.17g}",
+            "distance": self.distance,
+            "teacher": self.teacher,
+            "tau_t": f"{self.tau_t:.17g}",
+            "tau_s": f"{self.tau_s:.17g}",
+        }
+        return params if self.scale_soft_loss == "none" else {**params, "scale_soft_loss": self.scale_soft_loss}
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, str]) -> Self:
+        """Rebuild a configuration from the strings of `to_params` (other keys are ignored)."""
+        try:
+            return cls(
+                alpha=float(params["alpha"]),
+                distance=params["distance"],  # type: ignore[arg-type]
+                teacher=params["teacher"],  # type: ignore[arg-type]
+                tau_t=float(params["tau_t"]),
+                tau_s=float(params["tau_s"]),
+                scale_soft_loss=params.get("scale_soft_loss", "none"),  # type: ignore[arg-type]
+            )
+        except KeyError as missing:
+            raise BadArgument(f"a configuration needs the knobs {', '.join(KNOBS)}; {missing} is missing") from None
+
+    def label(self) -> str:
+        """One short line for tables: ``t_ll ce a=0.5 t=4/1``; the baseline is ``labels only``."""
+        if self.alpha == 0:
+            return "labels only"
+        taus = "" if self.distance == "mse" else f" tau={self.tau_t:g}/{self.tau_s:g}"
+        scaled = "" if self.scale_soft_loss == "none" else " scaled"
+        return f"{self.teacher} {self.distance} alpha={self.alpha:g}{taus}{scaled}"
+
+
+DEFAULT_CONFIG: Final = KDConfig()
+"""The safe default (t_ll, ce, tau_s = 1) of the paper, with our documented alpha and tau_t."""
+
+BASELINE_CONFIG: Final = KDConfig(alpha=0.0)
+"""Human labels only: what distillation has to beat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is not a knob: how one student is optimised. Weight decay never touches embeddings, biases, LayerNorm."""
+
+    learning_rate: float = 6e-4
+    epochs: int = 4
+    batch_size: int = 32
+    max_length: int = 128
+    seed: int = 0
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    gradient_accumulation_steps: int = 1
+    evaluations_per_epoch: int = 1
+
+    def __post_init__(self) -> None:
+        _number("learning_rate", self.learning_rate, 0, open_low=True)
+        for name in ("epochs", "batch_size", "gradient_accumulation_steps", "evaluations_per_epoch"):
+            _count(name, getattr(self, name))
+        _count("max_length", self.max_length, 8)
+        _count("seed", self.seed, 0)
+        _number("warmup_ratio", self.warmup_ratio, 0, 1)
+        _number("weight_decay", self.weight_decay, 0)
+        _number("max_grad_norm", self.max_grad_norm, 0, open_low=True)
+        if self.batch_size % self.gradient_accumulation_steps:
+            raise BadArgument(
+                "batch_size counts the examples of one optimizer step, so it must be a multiple of "
+                f"gradient_accumulation_steps; got {self.batch_size} and {self.gradient_accumulation_steps}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherTraining:
+    """Fine-tuning runs of a task's teacher: learning rates x seeds, each evaluated several times an epoch."""
+
+    learning_rates: tuple[float, ...] = (1e-4, 2e-4)
+    seeds: tuple[int, ...] = (0,)
+    epochs: int = 4
+    batch_size: int = 32
+    max_length: int = 128
+    evaluations_per_epoch: int = 2
+
+    def __post_init__(self) -> None:
+        if not self.learning_rates or not self.seeds:
+            raise BadArgument("a teacher needs at least one learning rate and one seed")
+        for training in self.runs():
+            training.__post_init__()
+
+    def runs(self) -> tuple[Training, ...]:
+        """Every fine-tuning run, in the order in which ties between their candidates are broken."""
+        return tuple(
+            Training(
+                learning_rate=rate,
+                seed=seed,
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                max_length=self.max_length,
+                evaluations_per_epoch=self.evaluations_per_epoch,
+            )
+            for rate in self.learning_rates
+            for seed in self.seeds
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """A pretrained encoder from `models/*.toml`.
+
+    `layers` are the encoder layers kept, counted from 0 at the embeddings; None keeps all. A student with a `source`
+    equal to its teacher's is cut from the teacher's pretrained weights.
+    """
+
+    name: str
+    role: Literal["teacher", "student"]
+    source: str
+    licence: str
+    n_layers: int
+    hidden_size: int
+    n_params: int
+    max_length: int
+    layers: tuple[int, ...] | None = None
+    teacher: str | None = None
+
+    def __post_init__(self) -> None:
+        check_name("model", self.name)
+        _one_of("role", self.role, ("teacher", "student"))
+        for name in ("n_layers", "hidden_size", "n_params", "max_length"):
+            _count(name, getattr(self, name))
+        if (self.role == "student") != (self.teacher is not None):
+            raise BadArgument(f"model {self.name!r}: a student names its teacher and a teacher names none")
+        if self.layers is not None and (
+            not self.layers or list(self.layers) != sorted(set(self.layers)) or len(self.layers) != self.n_layers
+        ):
+            raise BadArgument(
+                f"model {self.name!r}: layers must be n_layers = {self.n_layers} rising indices, got {self.layers}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """Rows of one split: texts (one for `sentence`, two for `pair`), label indices, stable example ids."""
+
+    texts: tuple[tuple[str, ...], ...]
+    labels_N: Ints
+    ids_N: Ints
+
+    def __post_init__(self) -> None:
+        if not (len(self.texts) == len(self.labels_N) == len(self.ids_N)):
+            raise BadArgument("texts, labels and ids of a split must be of one length")
+        if len(np.unique(self.ids_N)) != len(self.ids_N):
+            raise BadArgument("example ids of a split must be unique")
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """A dataset with a family, labels in a fixed order, three splits, one main metric and a content fingerprint."""
+
+    name: str
+    family: Family
+    labels: tuple[str, ...]
+    metric: Metric
+    train: Split
+    validation: Split
+    test: Split
+    fingerprint: str
+    licence: str = "unknown"
+
+    def __post_init__(self) -> None:
+        check_name("task", self.name)
+        _one_of("family", self.family, FAMILIES)
+        if len(self.labels) < 2:
+            raise BadArgument(f"task {self.name!r} needs at least two labels, got {list(self.labels)}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Encoded:
+    """One tokenised split, flat (and memory-mapped when it comes from the cache).
+
+    `input_ids_T[offsets_N1[i]:offsets_N1[i + 1]]` are the tokens of example `i`, special tokens included;
+    `labels_N` is what the family's head predicts; `n_truncated` counts examples cut at `max_length`.
+    """
+
+    input_ids_T: npt.NDArray[np.int32]
+    token_type_ids_T: npt.NDArray[np.int8] | None
+    offsets_N1: Ints
+    labels_N: Ints
+    ids_N: Ints
+    n_truncated: int
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.ids_N)
+
+    @property
+    def lengths_N(self) -> Ints:
+        """Unpadded length of every example, in tokens."""
+        return np.diff(self.offsets_N1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One evaluated checkpoint of one teacher fine-tuning run: a row of the teacher's trace."""
+
+    learning_rate: float
+    seed: int
+    step: int
+    epoch: float
+    score: float
+    loss: float
+    ece: float
+    checkpoint: str
+    """SHA-256 of the weights; empty when they were beaten on both counts when seen, and so never kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFeatures:
+    """What is known of a task before any student is trained on it; None where it is not known."""
+
+    task: str
+    family: Family | None = None
+    n_train: int | None = None
+    n_classes: int | None = None
+    label_entropy: float | None = None
+    """Entropy of the training labels in nats."""
+    mean_tokens: float | None = None
+    teacher_score: float | None = None
+    """Validation score of t_ll, 0-100."""
+    teacher_nll: float | None = None
+    teacher_ece: float | None = None
+    student_params: int | None = None
+    teacher_params: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.task, str) or not self.task:
+            raise BadArgument(f"task must be a name, got {self.task!r}")
+        if self.family is not None:
+            _one_of("family", self.family, FAMILIES)
+        for name in ("n_train", "n_classes", "student_params", "teacher_params"):
+            if getattr(self, name) is not None:
+                _count(name, getattr(self, name))
+        for name, high in (
+            ("label_entropy", math.inf),
+            ("mean_tokens", math.inf),
+            ("teacher_score", 100.0),
+            ("teacher_nll", math.inf),
+            ("teacher_ece", 1.0),
+        ):
+            if getattr(self, name) is not None:
+                _number(name, getattr(self, name), 0, high)
+        if self.n_train is not None and self.n_classes is not None and self.n_classes > self.n_train:
+            raise BadArgument(f"n_classes ({self.n_classes}) cannot be above n_train ({self.n_train})")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build features from a decoded JSON object; unknown keys are refused with the nearest known one."""
+        known = [f.name for f in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise BadArgument(f"unknown feature {key!r}{did_you_mean(key, known)}")
+        if "task" not in values:
+            values = {"task": "new-task", **values}
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One KDConfig on one task for one student with one seed: what it scored, and what it cost."""
+
+    features: TaskFeatures
+    student: str
+    config: KDConfig
+    seed: int
+    status: Status
+    val_score: float | None
+    val_loss: float | None
+    test_score: float | None
+    seconds: float
+    run_id: str = ""
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        _one_of("status", self.status, STATUSES)
+        _count("seed", self.seed, 0)
+        _number("seconds", self.seconds, 0)
+        for name in ("val_score", "test_score"):
+            if getattr(self, name) is not None:
+                _number(name, getattr(self, name), 0, 100)
+        if self.val_loss is not None:
+            _number("val_loss", self.val_loss, 0)
+        if self.status == "completed" and self.val_score is None:
+            raise BadArgument("a completed trial has a validation score")
+
+    @property
+    def task(self) -> str:
+        return self.features.task
+
+    def to_row(self) -> dict[str, str | float | int | None]:
+        """Flat row in the documented order of `HISTORY_COLUMNS`; `from_row` is the inverse."""
+        flat = {**asdict(self.features), **asdict(self.config), **asdict(self)}
+        return {column: flat[column] for column in HISTORY_COLUMNS}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Build a trial from a flat row; absent optional columns are None."""
+        feature_names = {f.name for f in fields(TaskFeatures)}
+        config_names = {f.name for f in fields(KDConfig)}
+        own = {f.name for f in fields(cls)} - {"features", "config"}
+        given = {key: value for key, value in row.items() if value is not None}
+        try:
+            return cls(
+                features=TaskFeatures(**{k: v for k, v in given.items() if k in feature_names}),
+                config=KDConfig(**{k: v for k, v in given.items() if k in config_names}),
+                **{k: given.get(k) for k in ("val_score", "val_loss", "test_score")},
+                **{k: v for k, v in given.items() if k in own and k not in ("val_score", "val_loss", "test_score")},
+            )
+        except TypeError as error:
+            raise BadArgument(f"a history row lacks a needed column: {error}") from None
+
+
+HISTORY_COLUMNS: Final = (
+    *("task", "family", "n_train", "n_classes", "label_entropy", "mean_tokens"),
+    *("teacher_score", "teacher_nll", "teacher_ece", "student", "student_params", "teacher_params"),
+    *("alpha", "distance", "teacher", "tau_t", "tau_s", "seed", "status"),
+    *("val_score", "val_loss", "test_score", "seconds", "run_id"),
+    *("scale_soft_loss", "fingerprint"),
+)
+"""Columns of an exported history, in order. The last two may be absent on import (defaults: none, empty)."""
+
+
+@dataclass(frozen=True)
+class History:
+    """Finished trials, whatever store they came from: all that the recommender sees."""
+
+    trials: tuple[Trial, ...] = ()
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.trials)
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks seen, in order of first appearance."""
+        return tuple(dict.fromkeys(trial.task for trial in self.trials))
+
+    def students(self) -> tuple[str, ...]:
+        """Names of the students seen, in order of first appearance."""
+        return tuple(dict.fromkeys(trial.student for trial in self.trials))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """Expected true gain of tuning with `trials` further trials over the suggested configuration, in points."""
+
+    trials: int | Literal["all"]
+    mean: float
+    lo80: float
+    hi80: float
+    lo90: float
+    hi90: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextTrial:
+    """A trial worth making next, and what it is expected to be worth, in points."""
+
+    config: KDConfig
+    worth: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suggestion:
+    """The answer: a configuration, what tuning it would buy, what to try next, whether to stop, and why."""
+
+    task: str
+    student: str
+    config: KDConfig
+    is_default: bool
+    gain: tuple[Gain, ...]
+    next: tuple[NextTrial, ...]
+    stop: bool
+    reason: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    audit: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, with the documented keys in the documented order."""
+        return asdict(self)
