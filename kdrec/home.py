@@ -6,6 +6,7 @@ This room knows paths and environment variables and nothing of what is stored in
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,3 +45,9 @@ class Home:
     def artifacts(self) -> Path:
         """Root of MLflow artifacts when the store is the local SQLite file."""
         return self.root / "artifacts"
+
+    @property
+    def store_file(self) -> Path | None:
+        """Database file of a local SQLite tracking store; None when the store is a server."""
+        form = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", self.tracking_uri)
+        return Path(form[1]).absolute() if form else None
