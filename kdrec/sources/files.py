@@ -1,0 +1,136 @@
+"""Bytes on disk: hashes of files and folders, and writes that happen wholly or not at all.
+
+A write goes to a temporary name beside its destination and is renamed into place; whatever stops it (a full disk, a
+signal, an exception) leaves the old content and no temporary file. An operating system's refusal becomes one sentence.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from kdrec.errors import KdrecError
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def tree_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below `folder`, by its path relative to it (with '/'), in the order of those paths."""
+    paths = [Path(here, name) for here, _, names in os.walk(folder) for name in names]
+    return {name: sha256_file(folder / name) for name in sorted(path.relative_to(folder).as_posix() for path in paths)}
+
+
+def tree_sha256(folder: Path) -> str:
+    """One SHA-256 for all names and contents below `folder`; empty folders, modes and times do not count."""
+    return digest_of(tree_files(folder))
+
+
+def digest_of(files: Mapping[str, str]) -> str:
+    """SHA-256 of a table of relative paths and hashes."""
+    lines = "".join(f"{sha256} {name}\n" for name, sha256 in sorted(files.items()))
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write `data` to `path` wholly or not at all.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Destination in an existing folder; an existing file is replaced.
+    data : bytes
+        Its whole new content.
+
+    Raises
+    ------
+    KdrecError
+        When the file cannot be written, for example on a full disk; the old content, if any, is still there.
+    """
+    with atomic_path(path) as temporary, temporary.open("xb") as stream:
+        stream.write(data)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Lend a temporary path beside `path`; the file written there takes its place when the block ends well.
+
+    For writers that want a path of their own, as safetensors does. Raises as `atomic_write` does.
+    """
+    temporary = _beside(path)
+    with _refusals_in_words(path):
+        try:
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # some file systems cannot flush a folder; the rename is done all the same
+            _flush(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Lend a new empty folder beside `path`; it takes the place of `path` when the block ends well.
+
+    An existing folder of that name is replaced. The caller holds a lock when two processes may do so at once. Raises
+    as `atomic_write` does.
+    """
+    temporary, old = _beside(path), _beside(path)
+    with _refusals_in_words(path):
+        try:
+            temporary.mkdir(mode=0o700)
+            yield temporary
+            if path.exists():
+                os.replace(path, old)
+            os.replace(temporary, path)
+        finally:
+            for leftover in (temporary, old):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name[:120]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _refusals_in_words(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to write `path` into one sentence; libraries in Rust put its number in their text."""
+    try:
+        yield
+    except KdrecError:
+        raise
+    except OSError as error:
+        elsewhere = error.filename is not None and not str(error.filename).startswith(str(path.parent))
+        if elsewhere or isinstance(error, (ConnectionError, TimeoutError)):
+            raise  # the block failed at something else than this write
+        raise KdrecError(cannot_write(path, error.errno, error.strerror or str(error))) from error
+    except Exception as error:
+        if "os error 28" not in str(error):
+            raise
+        raise KdrecError(cannot_write(path, errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
+
+
+def cannot_write(path: Path, number: int | None, reason: str) -> str:
+    """The sentence for a refused write, with what helps when there was no room."""
+    help_ = "; free some space, or set KDREC_HOME to a larger disk" if number in _NO_ROOM else ""
+    return f"cannot write {path}: {reason[:1].lower()}{reason[1:]}{help_}"
