@@ -12,8 +12,7 @@ ENV PYTHONUNBUFFERED=1 \
     PIP_ROOT_USER_ACTION=ignore \
     GIT_PYTHON_REFRESH=quiet \
     MLFLOW_DISABLE_TELEMETRY=true \
-    PREFECT_SERVER_ANALYTICS_ENABLED=false \
-    TOKENIZERS_PARALLELISM=false
+    PREFECT_SERVER_ANALYTICS_ENABLED=false
 
 RUN useradd --create-home --uid 10001 kdrec \
     && install --directory --owner=kdrec --group=kdrec /data
@@ -27,7 +26,7 @@ RUN pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" --constraint con
 COPY prefect.yaml ./
 COPY flows flows
 
-USER kdrec
+USER 10001
 ENV KDREC_HOME=/data
 VOLUME /data
 CMD ["kdrec", "--help"]

@@ -1,0 +1,291 @@
+"""Trials, suggestions, tasks and models as tables and sentences for a person; pure functions to rich renderables.
+
+Nothing here prints, computes a statistic that decides something, or loads a training library: what a cell's result is
+like is said by a protocol, so that `trial` need not be imported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from statistics import fmean
+from typing import Any, Final, Protocol
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, Gain, History, KDConfig, ModelCard, Suggestion, Trial
+
+MISSING: Final = "-"
+
+
+class Step(Protocol):
+    """One knob of a greedy walk (`search.SearchStep`)."""
+
+    @property
+    def knob(self) -> str: ...  # noqa: D102
+    @property
+    def tried(self) -> tuple[KDConfig, ...]: ...  # noqa: D102
+    @property
+    def kept(self) -> KDConfig: ...  # noqa: D102
+    @property
+    def reason(self) -> str: ...  # noqa: D102
+
+
+class Result(Protocol):
+    """What became of one task x student (`trial.CellResult`)."""
+
+    @property
+    def cell(self) -> object: ...  # noqa: D102
+    @property
+    def trials(self) -> tuple[Trial, ...]: ...  # noqa: D102
+    @property
+    def path(self) -> Sequence[Step]: ...  # noqa: D102
+    @property
+    def best(self) -> KDConfig: ...  # noqa: D102
+
+
+def cells_table(results: Iterable[Result]) -> Group:
+    """One table a cell: every configuration tried, means over its seeds, the walk that was kept and the best.
+
+    Parameters
+    ----------
+    results : iterable of Result
+        Finished cells, shown in the order given.
+
+    Returns
+    -------
+    rich.console.Group
+        Scores 0-100, losses in nats, seconds summed over seeds. Searching saw the validation columns alone.
+    """
+    return Group(*(part for result in results for part in (_cell_table(result), _path_text(result))))
+
+
+def path_lines(result: Result) -> list[str]:
+    """The greedy walk in words, one line a knob."""
+    lines = []
+    for number, step in enumerate(result.path, start=1):
+        tried = _labels(step.tried)
+        reason = f" ({step.reason})" if step.reason else ""
+        lines.append(f"{number}. {step.knob}: tried {tried}; kept {step.kept.label()}{reason}")
+    return lines
+
+
+def suggestion_text(suggestion: Suggestion) -> Group:
+    """The answer for a person: configuration, expected gain of tuning, next trials, stop or go on, evidence."""
+    parts: list[RenderableType] = [_headline(suggestion)]
+    if suggestion.gain:
+        parts += [
+            Text("\nFurther trials are expected to gain, in points of the task's score:"),
+            _gain_table(suggestion),
+        ]
+    parts.append(_verdict(suggestion))
+    if suggestion.next:
+        title = "If you tune all the same, try:" if suggestion.stop else "Try next:"
+        parts += [Text(f"\n{title}"), _next_table(suggestion)]
+    parts.append(Text(f"\n{_evidence_line(suggestion.evidence)}"))
+    return Group(*parts)
+
+
+def history_table(history: History, *, limit: int | None = None) -> Group:
+    """Finished trials, newest last; with `limit`, the last ones and a line that says so."""
+    trials = history.trials if limit is None else history.trials[-limit:]
+    table = _table("task", "student", "configuration", numbers=("seed", "val", "loss", "test", "seconds"))
+    for trial in trials:
+        loss, seconds = _number(trial.val_loss, 4), f"{trial.seconds:.0f}"
+        score = _number(trial.val_score, 2) if trial.status == "completed" else trial.status
+        row = (trial.task, trial.student, trial.config.label(), str(trial.seed))
+        table.add_row(*map(Text, (*row, score, loss, _number(trial.test_score, 2), seconds)))
+    hidden = len(history) - len(trials)
+    more = f"; the last {len(trials)} are shown, --limit 0 shows all" if hidden else ""
+    return Group(table, Text(f"{history_line(history)}{more}"))
+
+
+def history_line(history: History) -> str:
+    """How much a history holds, in one line.
+
+    >>> history_line(History())
+    'no trials yet'
+    """
+    if not len(history):
+        return "no trials yet"
+    diverged = sum(trial.status == "diverged" for trial in history)
+    aside = f" ({diverged} diverged)" if diverged else ""
+    return (
+        f"{_count(len(history), 'trial')}{aside} of {_count(len(history.tasks()), 'task')} "
+        f"and {_count(len(history.students()), 'student')}"
+    )
+
+
+def models_table(cards: Iterable[ModelCard]) -> Table:
+    """Teachers and, below each, the students that can be made from it."""
+    cards = list(cards)
+    table = _table("model", numbers=("layers", "hidden", "parameters", "max length"), rest=("from", "licence"))
+    for card in sorted(cards, key=lambda card: (card.teacher or card.name, card.role != "teacher", -card.n_params)):
+        name = f"  {card.name}" if card.teacher else card.name
+        figures = (str(card.n_layers), str(card.hidden_size), _millions(card.n_params), str(card.max_length))
+        table.add_row(*map(Text, (name, *figures, _origin(card), card.licence)))
+    return table
+
+
+def tasks_table(rows: Iterable[Mapping[str, str]]) -> Table:
+    """The catalogue of tasks; every row holds the same columns, named by its keys."""
+    rows = list(rows)
+    table = _table(*(rows[0] if rows else ()))
+    for row in rows:
+        table.add_row(*map(Text, row.values()))
+    return table
+
+
+def to_text(renderable: RenderableType, *, width: int = 100) -> str:
+    """Plain text of a table, for a log, a note or a test."""
+    out = StringIO()
+    Console(file=out, width=width, color_system=None, legacy_windows=False).print(renderable)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One configuration of a cell over its seeds."""
+
+    config: KDConfig
+    trials: tuple[Trial, ...]
+
+    def mean(self, name: str) -> float | None:
+        values = [getattr(trial, name) for trial in self.trials if trial.status == "completed"]
+        known = [value for value in values if value is not None]
+        return fmean(known) if known and len(known) == len(self.trials) else None
+
+    def state(self) -> str:
+        bad = [trial.status for trial in self.trials if trial.status != "completed"]
+        return f"{bad[0]} ({len(bad)} of {len(self.trials)})" if bad and len(self.trials) > 1 else "".join(bad[:1])
+
+    def seconds(self) -> float:
+        return sum(trial.seconds for trial in self.trials)
+
+
+def _cell_table(result: Result) -> Table:
+    seeds = sorted({trial.seed for trial in result.trials})
+    title = f"{result.cell}" + (f", means of {len(seeds)} seeds" if len(seeds) > 1 else "")
+    teacher = next((trial.features.teacher_score for trial in result.trials if trial.features.teacher_score), None)
+    table = _table("configuration", numbers=("val score", "val loss", "test score", "seconds"), rest=("",))
+    table.title, table.title_justify, table.title_style = title, "left", "bold"
+    if teacher is not None:
+        table.add_row(Text("teacher"), Text(_number(teacher, 2)), *([Text("")] * 4))
+    kept = {step.kept for step in result.path}
+    for row in _rows(result.trials):
+        best = row.config == result.best
+        marks = ", ".join(("best",) * best + ("kept",) * (row.config in kept and not best) + _role(row.config))
+        score = row.state() or _number(row.mean("val_score"), 2)
+        cells = (row.config.label(), score, _number(row.mean("val_loss"), 4), _number(row.mean("test_score"), 2))
+        table.add_row(*map(Text, (*cells, f"{row.seconds():.0f}", marks)), style="bold" if best else None)
+    return table
+
+
+def _rows(trials: Iterable[Trial]) -> list[_Row]:
+    groups: dict[KDConfig, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(trial.config, []).append(trial)
+    rows = [_Row(config, tuple(group)) for config, group in groups.items()]
+    return sorted(rows, key=lambda row: row.config != BASELINE_CONFIG)  # stable: the baseline, then as they were tried
+
+
+def _role(config: KDConfig) -> tuple[str, ...]:
+    names = {BASELINE_CONFIG: ("baseline",), DEFAULT_CONFIG: ("default",)}
+    return names.get(config, ())
+
+
+def _path_text(result: Result) -> Text:
+    return Text("".join(f"{line}\n" for line in path_lines(result)), style="dim")
+
+
+def _labels(configs: Sequence[KDConfig]) -> str:
+    if len(configs) > 4:
+        return f"{len(configs)} configurations"
+    return ", ".join(config.label() for config in configs) or "nothing new"
+
+
+def _headline(suggestion: Suggestion) -> Text:
+    text = Text.assemble(f"{suggestion.task}, student {suggestion.student}: start with ")
+    text.append(suggestion.config.label(), style="bold")
+    return text.append(" (the safe default)." if suggestion.is_default else ".")
+
+
+def _verdict(suggestion: Suggestion) -> Text:
+    reason = suggestion.reason.strip()
+    sentence = f"{reason[:1].upper()}{reason[1:]}{'' if reason.endswith(('.', '!', '?')) else '.'}" if reason else ""
+    text = Text("\n").append("Stop here." if suggestion.stop else "Go on tuning.", style="bold")
+    return text.append(f" {sentence}" if sentence else "")
+
+
+def _gain_table(suggestion: Suggestion) -> Table:
+    table = _table(numbers=("trials", "gain", "80 % interval"))
+    for gain in suggestion.gain:
+        table.add_row(str(gain.trials), _signed(gain.mean), _interval(gain))
+    return table
+
+
+def _next_table(suggestion: Suggestion) -> Table:
+    table = _table("", "configuration", numbers=("worth",))
+    for number, trial in enumerate(suggestion.next, start=1):
+        table.add_row(str(number), Text(trial.config.label()), _signed(trial.worth))
+    return table
+
+
+def _evidence_line(evidence: Mapping[str, Any]) -> str:
+    tasks, trials = _size(evidence.get("tasks")), _size(evidence.get("trials"))
+    if tasks is None or trials is None:
+        known = ", ".join(f"{key} {value}" for key, value in evidence.items() if isinstance(value, (str, int, float)))
+        return f"Behind this: {known or 'no trials, only the documented default'}."
+    if not trials:
+        return "Behind this: no trials, only the documented default."
+    return f"Behind this: {_count(trials, 'trial')} of {_count(tasks, 'task')}."
+
+
+def _size(value: object) -> int | None:
+    if isinstance(value, (list, tuple, dict, set)):
+        return len(value)
+    return value if isinstance(value, int) else None
+
+
+def _table(*words: str, numbers: Sequence[str] = (), rest: Sequence[str] = ()) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for word in words:
+        table.add_column(word, overflow="fold")
+    for number in numbers:
+        table.add_column(number, justify="right")
+    for word in rest:
+        table.add_column(word, overflow="fold")
+    return table
+
+
+def _number(value: float | None, digits: int) -> str:
+    return MISSING if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value + 0.0:+.2f}" if math.isfinite(value) else MISSING
+
+
+def _interval(gain: Gain) -> str:
+    return f"{gain.lo80 + 0.0:.2f} to {gain.hi80:.2f}"
+
+
+def _millions(n_params: int) -> str:
+    return f"{n_params / 1e6:.1f} M"
+
+
+def _origin(card: ModelCard) -> str:
+    if card.layers is not None:
+        return f"layers {', '.join(map(str, card.layers))} of {card.teacher}"
+    source = card.source.split("#", 1)[0]
+    name, at, revision = source.partition("@")
+    return f"{name}{at}{revision[:8]}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,51 @@
+"""What all tests share: a quiet, offline process with one thread, and homes that keep fetched packages between runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kdrec.home import Home
+
+os.environ |= {
+    "HF_HUB_OFFLINE": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "TOKENIZERS_PARALLELISM": "false",
+    "OMP_NUM_THREADS": "1",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+for name in ("KDREC_HOME", "KDREC_TRACKING_URI", "MLFLOW_TRACKING_URI", "KDREC_DATA"):
+    os.environ.pop(name, None)
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def sources_folder() -> Path:
+    """Fetched packages, downloaded once a machine and verified by hash at every use."""
+    folder = Path(os.environ.get("KDREC_TEST_SOURCES") or REPOSITORY / ".kdrec-test").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def new_home(root: Path, sources_folder: Path) -> Home:
+    """An empty home with a store of its own that shares the fetched packages."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "sources").symlink_to(sources_folder, target_is_directory=True)
+    return Home.at(root)
+
+
+@pytest.fixture
+def home(tmp_path: Path, sources_folder: Path) -> Home:
+    """An empty home for one test."""
+    return new_home(tmp_path / "home", sources_folder)
+
+
+@pytest.fixture(scope="session")
+def shared_home(tmp_path_factory: pytest.TempPathFactory, sources_folder: Path) -> Home:
+    """A home for a whole session (of one worker): for what is costly to make and only read afterwards."""
+    return new_home(tmp_path_factory.mktemp("shared") / "home", sources_folder)

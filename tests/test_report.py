@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from kdrec import report
+from kdrec.search import SearchStep
+from kdrec.types import (
+    BASELINE_CONFIG,
+    DEFAULT_CONFIG,
+    Gain,
+    History,
+    KDConfig,
+    ModelCard,
+    NextTrial,
+    Suggestion,
+    TaskFeatures,
+    Trial,
+)
+
+MSE = KDConfig(distance="mse")
+HOT = KDConfig(tau_t=4)
+FEATURES = TaskFeatures(task="trec", family="sentence", n_train=3000, n_classes=6, teacher_score=91.25)
+
+
+def trial(config: KDConfig, score: float | None, *, seed: int = 0, test: float | None = None) -> Trial:
+    return Trial(
+        features=FEATURES,
+        student="small",
+        config=config,
+        seed=seed,
+        status="completed" if score is not None else "diverged",
+        val_score=score,
+        val_loss=None if score is None else (100 - score) / 50,
+        test_score=test,
+        seconds=12.4,
+    )
+
+
+@dataclass
+class Result:
+    trials: tuple[Trial, ...]
+    path: tuple[SearchStep, ...] = ()
+    best: KDConfig = DEFAULT_CONFIG
+    cell: str = "trec/small"
+
+
+def walk() -> Result:
+    path = (
+        SearchStep(knob="distance", tried=(MSE,), kept=DEFAULT_CONFIG, reason="stayed: the best other value diverged"),
+        SearchStep(knob="temperatures", tried=(HOT,), kept=HOT, reason="moved: +1.50 points on validation"),
+    )
+    trials = (
+        trial(DEFAULT_CONFIG, 85.5, test=84.0),
+        trial(MSE, None),
+        trial(HOT, 87.0, test=86.5),
+        trial(BASELINE_CONFIG, 80.0, test=79.0),
+    )
+    return Result(trials=trials, path=path, best=HOT)
+
+
+def lines_of(text: str, word: str) -> list[str]:
+    return [line for line in text.splitlines() if word in line]
+
+
+def test_a_cell_shows_each_configuration_once_with_its_scores_seconds_and_marks() -> None:
+    text = report.to_text(report.cells_table([walk()]))
+    [best] = [line for line in lines_of(text, "tau=4/1") if "best" in line]
+    assert best.split() == ["t_ll", "ce", "alpha=0.5", "tau=4/1", "87.00", "0.2600", "86.50", "12", "best"]
+    [default] = lines_of(text, "default")
+    assert default.endswith("kept, default")
+    assert "trec/small" in text
+    assert "91.25" in lines_of(text, "teacher")[0]
+
+
+def test_the_baseline_comes_first_and_a_diverged_trial_says_so() -> None:
+    rows = report.to_text(report.cells_table([walk()])).splitlines()
+    order = [next(i for i, row in enumerate(rows) if word in row) for word in ("labels only", "tau=1/1", "diverged")]
+    assert order == sorted(order)
+    assert "baseline" in rows[order[0]]
+    assert "nan" not in "\n".join(rows)
+
+
+def test_seeds_are_averaged_and_counted() -> None:
+    result = Result(
+        trials=(
+            trial(DEFAULT_CONFIG, 80, seed=0),
+            trial(DEFAULT_CONFIG, 90, seed=1),
+            trial(MSE, None, seed=0),
+            trial(MSE, 50, seed=1),
+        )
+    )
+    text = report.to_text(report.cells_table([result]))
+    assert "means of 2 seeds" in text
+    assert "85.00" in lines_of(text, "tau=1/1")[0]
+    assert "diverged (1 of 2)" in lines_of(text, "mse")[0]
+    assert "50.00" not in text, "a mean over the seeds that survived would flatter a configuration"
+
+
+def test_the_walk_reads_knob_by_knob() -> None:
+    first, second = report.path_lines(walk())
+    assert first == (
+        "1. distance: tried t_ll mse alpha=0.5; kept t_ll ce alpha=0.5 tau=1/1 (stayed: the best other value diverged)"
+    )
+    assert second.startswith("2. temperatures: tried t_ll ce alpha=0.5 tau=4/1; kept t_ll ce alpha=0.5 tau=4/1")
+
+
+def test_a_full_grid_is_counted_rather_than_listed() -> None:
+    step = SearchStep(knob="all", tried=tuple(KDConfig(tau_t=t) for t in (1, 2, 3, 4, 5)), kept=HOT, reason="")
+    assert report.path_lines(replace_path(step)) == ["1. all: tried 5 configurations; kept t_ll ce alpha=0.5 tau=4/1"]
+
+
+def replace_path(step: SearchStep) -> Result:
+    return Result(trials=(), path=(step,))
+
+
+SUGGESTION = Suggestion(
+    task="sms_spam",
+    student="small",
+    config=HOT,
+    is_default=False,
+    gain=tuple(
+        Gain(trials=k, mean=m, lo80=-0.1, hi80=2 * m, lo90=-0.2, hi90=3 * m)
+        for k, m in ((1, 0.1), (2, 0.2), (4, 0.3), (8, 0.4), ("all", 0.5))
+    ),
+    next=(NextTrial(config=MSE, worth=0.123), NextTrial(config=DEFAULT_CONFIG, worth=-0.0)),
+    stop=True,
+    reason="no trial is worth its price of 0.2 points",
+    evidence={"tasks": ["trec", "vader_tweets"], "trials": 40},
+)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_suggestion_is_acted_on_from_its_text_at_any_width(width: int) -> None:
+    text = report.to_text(report.suggestion_text(SUGGESTION), width=width)
+    assert all(len(line) <= width for line in text.splitlines())
+    flat = " ".join(text.split())
+    assert "sms_spam, student small: start with t_ll ce alpha=0.5 tau=4/1." in flat
+    for row in ("1 +0.10 -0.10 to 0.20", "8 +0.40 -0.10 to 0.80", "all +0.50 -0.10 to 1.00"):
+        assert row in flat
+    assert "Stop here. No trial is worth its price of 0.2 points." in flat
+    assert "Behind this: 40 trials of 2 tasks." in flat
+    assert "t_ll mse alpha=0.5 +0.12" in flat
+
+
+def test_the_default_is_called_so_and_going_on_is_said() -> None:
+    text = report.to_text(
+        report.suggestion_text(replace(SUGGESTION, is_default=True, config=DEFAULT_CONFIG, stop=False))
+    )
+    assert "(the safe default)" in text
+    assert "Go on tuning." in text
+    assert "Try next:" in text
+
+
+def test_no_history_is_said_rather_than_left_blank() -> None:
+    bare = replace(SUGGESTION, evidence={"tasks": [], "trials": 0})
+    assert "Behind this: no trials" in report.to_text(report.suggestion_text(bare))
+
+
+def test_a_history_shows_its_last_trials_and_says_how_many_it_hides() -> None:
+    history = History((*(trial(DEFAULT_CONFIG, 50 + i, seed=i) for i in range(5)), trial(MSE, None)))
+    text = report.to_text(report.history_table(history, limit=2))
+    assert "54.00" in text
+    assert "50.00" not in text
+    assert "6 trials (1 diverged) of 1 task and 1 student; the last 2 are shown, --limit 0 shows all" in text
+    assert "50.00" in report.to_text(report.history_table(history))
+    assert "no trials yet" in report.to_text(report.history_table(History()))
+
+
+def test_markup_in_a_users_names_is_shown_as_typed() -> None:
+    odd = replace(trial(DEFAULT_CONFIG, 50), student="[bold]x[/bold]")
+    assert "[bold]x[/bold]" in report.to_text(report.history_table(History((odd,))), width=200)
+
+
+def test_students_stand_below_their_teacher() -> None:
+    teacher = ModelCard(
+        name="minilm",
+        role="teacher",
+        source="pypi:p==1#sha256=00!m",
+        licence="MIT",
+        n_layers=6,
+        hidden_size=384,
+        n_params=22_700_000,
+        max_length=512,
+    )
+    student = replace(
+        teacher, name="small", role="student", teacher="minilm", n_layers=2, layers=(0, 1), n_params=15_600_000
+    )
+    first, second = report.to_text(report.models_table([student, teacher]), width=120).splitlines()[-2:]
+    assert first.startswith("minilm ")
+    assert "22.7 M" in first
+    assert second.startswith("  small")
+    assert "layers 0, 1 of minilm" in second
+    assert "sha256" not in first
