@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 from kdrec.errors import BadArgument, DataError, did_you_mean
 from kdrec.space import Space
-from kdrec.types import KDConfig, TeacherTraining, Training, check_name
+from kdrec.types import TeacherTraining, Training, check_name
 
 Strategy = Literal["greedy", "full", "suggested"]
 STRATEGIES: tuple[Strategy, ...] = ("greedy", "full", "suggested")
@@ -58,6 +58,20 @@ class Override:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnData:
+    """A task of the user's own: a CSV, TSV, JSONL or Parquet file, its text column (two for a pair) and its label."""
+
+    path: str
+    text: str | tuple[str, ...]
+    label: str
+    test: str | None = None
+
+    def located(self, base: Path) -> Self:
+        """The same with paths made absolute from the folder of the study file."""
+        return replace(self, path=str(base / self.path), test=self.test and str(base / self.test))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """A set of cells, a search strategy and seeds."""
 
@@ -71,6 +85,7 @@ class Study:
     teacher: TeacherTraining = field(default_factory=TeacherTraining)
     training: Training = field(default_factory=Training)
     overrides: tuple[Override, ...] = ()
+    data: Mapping[str, OwnData] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_name("name of a study", self.name)
@@ -83,6 +98,9 @@ class Study:
         if self.search not in STRATEGIES:
             near = did_you_mean(str(self.search), STRATEGIES)
             raise BadArgument(f"search must be one of {', '.join(STRATEGIES)}, got {self.search!r}{near}")
+        for name in self.data:
+            if name not in self.tasks:
+                raise BadArgument(f"[data.{name}] describes no task of this study{did_you_mean(name, self.tasks)}")
         for cell in self.cells():
             for seed in self.seeds:
                 self.training_for(cell, seed)
@@ -115,8 +133,11 @@ class Study:
         for key in ("tasks", "students", "seeds"):
             if key in parts and not isinstance(parts[key], tuple):
                 raise BadArgument(f"{where}: {key} must be a list, got {parts[key]!r}")
+        data = table.get("data", {})
+        _known(data, set(data), f"{where} [data]")
         return cls(
             **parts,
+            data={name: _build(OwnData, entry, f"{where} [data.{name}]") for name, entry in data.items()},
             space=_build(Space, table.get("space", {}), f"{where} [space]"),
             rows=_build(RowLimits, table.get("rows", {}), f"{where} [rows]"),
             teacher=_build(TeacherTraining, table.get("teacher", {}), f"{where} [teacher]"),
@@ -129,7 +150,9 @@ class Study:
         """Read a study file."""
         path = Path(path)
         try:
-            return cls.from_dict(tomllib.loads(path.read_text(encoding="utf-8")), where=path.name)
+            study = cls.from_dict(tomllib.loads(path.read_text(encoding="utf-8")), where=path.name)
+            base = path.resolve().parent
+            return replace(study, data={name: data.located(base) for name, data in study.data.items()})
         except FileNotFoundError:
             near = did_you_mean(path.stem, (p.stem for p in path.parent.glob("*.toml")))
             raise DataError(f"no study file at {path}{near}") from None
@@ -141,15 +164,15 @@ class Study:
         table = {key: value for key, value in asdict(self).items() if key != "overrides"}
         table["rows"] = {split: rows for split, rows in table["rows"].items() if rows is not None}
         del table["training"]["seed"]
+        table["data"] = {
+            name: {key: value for key, value in data.items() if value is not None}
+            for name, data in table["data"].items()
+        }
         table["override"] = [
             {**({"task": o.task} if o.task else {}), **({"student": o.student} if o.student else {}), **o.values}
             for o in self.overrides
         ]
         return _plain(table)  # type: ignore[no-any-return]
-
-    def config(self, config: KDConfig) -> KDConfig:
-        """`config` with this study's scaling of the soft loss."""
-        return replace(config, scale_soft_loss=self.space.scale_soft_loss)
 
 
 def _plain(value: Any) -> Any:
@@ -174,6 +197,10 @@ def _list(value: object, where: str) -> list[Any]:
 
 def _build(kind: type[T], table: Any, where: str, barred: tuple[str, ...] = ()) -> T:
     _known(table, {f.name for f in fields(kind)} - set(barred), where)  # type: ignore[arg-type]
+    needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]  # type: ignore[arg-type]
+    for key in needed:
+        if key not in table:
+            raise BadArgument(f"{where}: the key {key!r} is missing")
     try:
         return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
     except BadArgument as error:

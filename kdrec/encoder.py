@@ -1,0 +1,168 @@
+"""ModelCard -> an initialised classifier: the card's encoder, the layers it keeps, a fresh head for the task's labels.
+
+Serves the teacher (all layers) and the students (cut from the teacher's pretrained weights, or of their own source).
+Weights come from safetensors only; no code of a checkpoint is ever run.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from kdrec import lean
+from kdrec.errors import MismatchError, SourceError
+from kdrec.sources import sha256_file
+from kdrec.types import Encoded, Ints, ModelCard, Task
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Classifier:
+    """A model ready to train, and the vocabulary it speaks.
+
+    `model` takes token ids mapped through `vocabulary_V`; `full_state` undoes that for everyone else.
+    """
+
+    model: Any
+    vocabulary_V: Ints
+    used_ids: Ints
+    pad_id: int
+    embedding_name: str
+    folder: Path
+
+    def full_state(self, state: dict[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
+        """Weights of the ordinary transformers model, on the CPU, with the whole vocabulary."""
+        state = state or self.model.state_dict()
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        pretrained = _pretrained(str(self.folder), sha256_file(self.folder / "config.json"))
+        return lean.expand_vocabulary(state, self.embedding_name, pretrained[self.embedding_name], self.used_ids)
+
+
+    def load_full_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Take over weights of the ordinary transformers model (the inverse of `full_state`)."""
+        rows = state[self.embedding_name][torch.from_numpy(self.used_ids)]
+        self.model.load_state_dict({**state, self.embedding_name: rows})
+
+
+def source_hash(folder: Path) -> str:
+    """Hash of an encoder's configuration, tokenizer and weights: what a card's source really is."""
+    digest = hashlib.sha256()
+    for path in sorted([folder / "config.json", folder / "tokenizer.json", *folder.glob("*.safetensors")]):
+        digest.update(sha256_file(path).encode())
+    return digest.hexdigest()
+
+
+def build(card: ModelCard, folder: Path, task: Task, splits: tuple[Encoded, ...], *, seed: int) -> Classifier:
+    """Initialise the encoder of `card` from `folder` with a classification head for `task`.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Says which layers are kept.
+    folder : pathlib.Path
+        Verified local folder with `config.json` and safetensors weights.
+    task : Task
+        Gives labels, in the order of the logits.
+    splits : tuple of Encoded
+        All splits the model will see: they say which token embeddings it needs.
+    seed : int
+        Seed of the head's initial weights.
+    """
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    deepest = config.num_hidden_layers - 1
+    if card.layers is not None and card.layers[-1] > deepest:
+        raise MismatchError(f"model {card.name!r} keeps layer {card.layers[-1]}, but its source ends at {deepest}")
+    config.num_hidden_layers = card.n_layers
+    config.num_labels = len(task.labels)
+    config.id2label = dict(enumerate(task.labels))
+    config.label2id = {label: index for index, label in enumerate(task.labels)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForSequenceClassification.from_config(copy.deepcopy(config), trust_remote_code=False)
+    _load_pretrained(model, card, folder)
+    used_ids = _used_ids(splits, config)
+    embedding = model.get_input_embeddings()
+    name = next(key for key, module in model.named_modules() if module is embedding) + ".weight"
+    vocabulary_V = lean.compact_vocabulary(model, used_ids)
+    lean.read_first_token_only(model)
+    return Classifier(
+        model=model,
+        vocabulary_V=vocabulary_V,
+        used_ids=used_ids,
+        pad_id=int(vocabulary_V[config.pad_token_id]),
+        embedding_name=name,
+        folder=folder,
+    )
+
+
+def weights_of(model: Any) -> dict[str, torch.Tensor]:
+    """Copy of a model's weights on the CPU."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
+
+
+def check_same_tokenizer(teacher: Path, student: Path) -> str:
+    """Hash of the tokenizer both share; teacher logits mean nothing for a student that reads other tokens."""
+    hashes = [sha256_file(folder / "tokenizer.json") for folder in (teacher, student)]
+    if hashes[0] != hashes[1]:
+        raise MismatchError(
+            "teacher and student must share a tokenizer, but their tokenizer.json differ "
+            f"({hashes[0][:12]} and {hashes[1][:12]})"
+        )
+    return hashes[0]
+
+
+def _used_ids(splits: tuple[Encoded, ...], config: Any) -> Ints:
+    special = [
+        token for token in (config.pad_token_id, config.bos_token_id, config.eos_token_id) if isinstance(token, int)
+    ]
+    used = np.unique(np.concatenate([np.unique(split.input_ids_T) for split in splits] + [np.asarray(special)]))
+    if used[-1] >= config.vocab_size or used[0] < 0:
+        raise MismatchError(
+            f"the tokenizer makes ids up to {used[-1]}, but the model's vocabulary has {config.vocab_size} rows"
+        )
+    return used.astype(np.int64)
+
+
+def _load_pretrained(model: Any, card: ModelCard, folder: Path) -> None:
+    """Copy the pretrained encoder into `model`, layer by kept layer; the head stays as initialised."""
+    pretrained = _pretrained(str(folder), sha256_file(folder / "config.json"))
+    kept = card.layers or tuple(range(card.n_layers))
+    state = {}
+    for name, tensor in model.state_dict().items():
+        source = _source_name(name, kept)
+        if source in pretrained and pretrained[source].shape == tensor.shape:
+            state[name] = pretrained[source]
+    missing = [name for name in model.state_dict() if name.startswith(model.base_model_prefix) and name not in state]
+    missing = [name for name in missing if "pooler" not in name and not name.endswith("position_ids")]
+    if missing:
+        raise MismatchError(
+            f"the source of model {card.name!r} lacks {len(missing)} weights of its encoder, such as {missing[0]}"
+        )
+    model.load_state_dict(state, strict=False)
+
+
+def _source_name(name: str, kept: tuple[int, ...]) -> str:
+    parts = name.split(".")
+    for at, part in enumerate(parts):
+        if part == "layer" and at + 1 < len(parts) and parts[at + 1].isdigit():
+            parts[at + 1] = str(kept[int(parts[at + 1])])
+            break
+    return ".".join(parts)
+
+
+@lru_cache(maxsize=2)
+def _pretrained(folder: str, _config_hash: str) -> dict[str, torch.Tensor]:
+    """Weights of a pretrained classifier by their transformers names, read once per process."""
+    if not list(Path(folder).glob("*.safetensors")):
+        raise SourceError(f"{Path(folder).name} holds no safetensors weights; other formats can run code and are refused")
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
+    )
+    return {name: tensor.detach() for name, tensor in model.state_dict().items()}

@@ -1,0 +1,354 @@
+"""The one training loop: a generator of events on top of Accelerate; teacher and students are trained by it alike.
+
+It prints nothing, logs nothing and decides nothing about knobs. What differs between tasks and distances is a value or a
+function handed in. A batch of the plan is one optimizer step: it is cut into micro-batches and over processes, and the
+loss is divided once by the units of the whole step, so neither changes the gradient.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from accelerate import Accelerator
+from torch.nn.parallel import DistributedDataParallel
+
+from kdrec import batches, metrics
+from kdrec.checkpoints import Checkpoint
+from kdrec.encoder import Classifier, weights_of
+from kdrec.errors import MismatchError
+from kdrec.objective import IGNORED_LABEL, LossSums, kd_loss
+from kdrec.signals import TeacherSignal
+from kdrec.types import Encoded, Ints, KDConfig, Metric, Training
+
+LOG_EVERY = 10
+"""Optimizer steps per `Step` event: losses are read from the device, and looked at for NaN, once for all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Means over the units of the last optimizer steps."""
+
+    step: int
+    epoch: float
+    loss: float
+    hard_loss: float
+    soft_loss: float
+    kl: float
+    grad_norm: float
+    learning_rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The validation split, scored; while the event is held the model still has these weights."""
+
+    step: int
+    epoch: float
+    score: float
+    loss: float
+    ece: float
+    is_best: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diverged:
+    """A loss or gradient was not finite; training ended here, and that is evidence."""
+
+    step: int
+    epoch: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """Training ran to its end; the model has the weights of its best evaluation."""
+
+    step: int
+    best: Evaluation
+    plan_hash: str
+    n_tokens: int
+    seconds: float
+
+
+Event = Step | Evaluation | Diverged | Finished
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lesson:
+    """What is taught: splits, the teacher's signal (None where alpha is 0), the main metric and where to checkpoint."""
+
+    train: Encoded
+    validation: Encoded
+    metric: Metric
+    n_classes: int
+    signal: TeacherSignal | None = None
+    checkpoint: Checkpoint = field(default_factory=Checkpoint.none)
+
+
+def make_accelerator(*, device: str | None = None) -> Accelerator:
+    """An Accelerator whose precision follows its device: bf16 on GPUs that have it, else fp16; fp32 on a CPU."""
+    precision = "no"
+    if device != "cpu" and torch.cuda.is_available():
+        precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return Accelerator(cpu=device == "cpu", mixed_precision=precision)
+
+
+def fit(
+    classifier: Classifier, lesson: Lesson, config: KDConfig, training: Training, accelerator: Accelerator
+) -> Iterator[Event]:
+    """Train `classifier.model` on a lesson and yield what happens.
+
+    Raises
+    ------
+    MismatchError
+        The configuration needs a teacher and the lesson has none, or their classes differ in number.
+    """
+    if config.alpha > 0:
+        if lesson.signal is None:
+            raise MismatchError(f"alpha = {config.alpha:g} needs a teacher, and the lesson has none")
+        if lesson.signal.logits_NC.shape[1] != lesson.n_classes:
+            raise MismatchError(
+                f"the teacher knows {lesson.signal.logits_NC.shape[1]} classes, the task has {lesson.n_classes}"
+            )
+    loop = _Loop(classifier, lesson, config, training, accelerator)
+    yield from loop.run()
+
+
+class _Loop:
+    """State of one training run; methods are the stages of a step."""
+
+    def __init__(
+        self, classifier: Classifier, lesson: Lesson, config: KDConfig, training: Training, accelerator: Accelerator
+    ) -> None:
+        self.classifier, self.lesson, self.config, self.training = classifier, lesson, config, training
+        self.accelerator = accelerator
+        self.plan = batches.plan(
+            lesson.train.lengths_N, training.batch_size, epochs=training.epochs, seed=training.seed
+        )
+        self.steps_per_epoch = len(self.plan) // training.epochs
+        self.evaluate_at = _evaluation_steps(self.steps_per_epoch, training)
+        optimizer = torch.optim.AdamW(
+            _decay_groups(classifier.model, training.weight_decay), lr=training.learning_rate, fused=True
+        )
+        self.model, self.optimizer = accelerator.prepare(classifier.model, optimizer)
+        self.step, self.n_tokens, self.seconds = 0, 0, 0.0
+        self.best: Evaluation | None = None
+        self.best_weights: dict[str, torch.Tensor] = {}
+        self.sums: list[tuple[torch.Tensor, ...]] = []
+
+    def run(self) -> Iterator[Event]:
+        torch.manual_seed(self.training.seed * 1009 + self.accelerator.process_index)
+        self._resume()
+        started = time.monotonic() - self.seconds
+        while self.step < len(self.plan):
+            self.sums.append(self._optimize(self.plan[self.step]))
+            self.step += 1
+            evaluate = self.step in self.evaluate_at
+            if len(self.sums) == LOG_EVERY or evaluate:
+                event = self._report()
+                yield event
+                if isinstance(event, Diverged):
+                    return
+            if evaluate:
+                event = self._evaluate()
+                yield event
+                if isinstance(event, Diverged):
+                    return
+                self.seconds = time.monotonic() - started
+                self._save()
+        assert self.best is not None, "the last step of a plan is always evaluated"
+        unwrapped = self.accelerator.unwrap_model(self.model)
+        unwrapped.load_state_dict(self.best_weights)
+        yield Finished(
+            step=self.step,
+            best=self.best,
+            plan_hash=batches.plan_hash(self.plan, self.lesson.train.ids_N),
+            n_tokens=self.n_tokens,
+            seconds=time.monotonic() - started,
+        )
+
+    @property
+    def epoch(self) -> float:
+        return self.step / self.steps_per_epoch
+
+    @property
+    def learning_rate(self) -> float:
+        """Warm-up, then linear decay to 0: a function of the step alone, so it needs no state and no scheduler."""
+        n_steps = len(self.plan)
+        warmup = round(self.training.warmup_ratio * n_steps)
+        if self.step < warmup:
+            return self.training.learning_rate * (self.step + 1) / warmup
+        return self.training.learning_rate * (n_steps - self.step) / max(1, n_steps - warmup)
+
+    def _optimize(self, rows_B: Ints) -> tuple[torch.Tensor, ...]:
+        """One optimizer step over the examples `rows_B`, cut over processes and micro-batches."""
+        self.model.train()
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        units = int((self.lesson.train.labels_N[rows_B] != IGNORED_LABEL).sum())
+        mine = np.array_split(rows_B, world)[rank]
+        micro = [part for part in np.array_split(mine, self.training.gradient_accumulation_steps) if len(part)]
+        total = [torch.zeros((), device=self.accelerator.device) for _ in range(4)]
+        for at, rows in enumerate(micro):
+            with _sync(self.accelerator, self.model, last=at == len(micro) - 1):
+                sums = self._losses(rows)
+                # DDP averages gradients over processes; the factor turns its mean back into the step's sum.
+                self.accelerator.backward(sums.total * (world / units))
+            for slot, value in zip(total, sums, strict=False):
+                slot += value.detach()
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.training.max_grad_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.n_tokens += int(self.lesson.train.lengths_N[rows_B].sum())
+        means = [value / units for value in total]
+        return (*means, torch.as_tensor(norm, device=means[0].device))
+
+    def _losses(self, rows: Ints) -> LossSums:
+        signal = self.lesson.signal if self.config.alpha > 0 else None
+        batch = batches.collate(
+            self.lesson.train,
+            rows,
+            pad_id=self.classifier.pad_id,
+            vocabulary_V=self.classifier.vocabulary_V,
+            signal=signal,
+        )
+        device = self.accelerator.device
+        with self.accelerator.autocast():
+            logits_BC = self.model(**batch.inputs(device)).logits
+        teacher_BC = None if batch.teacher_BC is None else batch.teacher_BC.to(device)
+        return kd_loss(logits_BC, teacher_BC, batch.labels_B.to(device), self.config)
+
+    def _report(self) -> Step | Diverged:
+        means = torch.stack([torch.stack(parts) for parts in self.sums])
+        means[:, :4] = self.accelerator.reduce(means[:, :4].contiguous(), "sum")
+        self.sums = []
+        loss, hard, soft, kl, norm = (float(value) for value in means.double().mean(dim=0))
+        if not all(math.isfinite(value) for value in (loss, hard, soft, kl, norm)):
+            return Diverged(step=self.step, epoch=self.epoch, reason=f"training loss {loss}, gradient norm {norm}")
+        return Step(
+            step=self.step,
+            epoch=self.epoch,
+            loss=loss,
+            hard_loss=hard,
+            soft_loss=soft,
+            kl=kl,
+            grad_norm=norm,
+            learning_rate=self.learning_rate,
+        )
+
+    def _evaluate(self) -> Evaluation | Diverged:
+        split = self.lesson.validation
+        logits_NC = predict(self.model, self.classifier, split, self.accelerator)
+        if not np.isfinite(logits_NC).all():
+            return Diverged(step=self.step, epoch=self.epoch, reason="validation logits are not finite")
+        score = metrics.score(self.lesson.metric, logits_NC.argmax(-1), split.labels_N, self.lesson.n_classes)
+        loss = metrics.nll(logits_NC, split.labels_N)
+        is_best = self.best is None or (score, -loss) > (self.best.score, -self.best.loss)
+        event = Evaluation(
+            step=self.step,
+            epoch=self.epoch,
+            score=score,
+            loss=loss,
+            ece=metrics.ece(logits_NC, split.labels_N),
+            is_best=is_best,
+        )
+        if is_best:
+            self.best, self.best_weights = event, weights_of(self.accelerator.unwrap_model(self.model))
+        return event
+
+    def _save(self) -> None:
+        if not self.lesson.checkpoint.due() or not self.accelerator.is_main_process or self.step == len(self.plan):
+            return
+        assert self.best is not None, "a checkpoint follows an evaluation"
+        self.lesson.checkpoint.save(
+            model=weights_of(self.accelerator.unwrap_model(self.model)),
+            best=self.best_weights,
+            optimizer=self.optimizer.state_dict(),
+            progress={
+                "step": self.step,
+                "n_tokens": self.n_tokens,
+                "seconds": self.seconds,
+                "best": vars(self.best),
+                "plan": batches.plan_hash(self.plan, self.lesson.train.ids_N),
+            },
+        )
+
+    def _resume(self) -> None:
+        state = self.lesson.checkpoint.load()
+        if state is None or state.progress["plan"] != batches.plan_hash(self.plan, self.lesson.train.ids_N):
+            return
+        self.accelerator.unwrap_model(self.model).load_state_dict(state.model)
+        self.optimizer.load_state_dict(state.optimizer)
+        self.best, self.best_weights = Evaluation(**state.progress["best"]), state.best
+        self.step, self.n_tokens = state.progress["step"], state.progress["n_tokens"]
+        self.seconds = state.progress["seconds"]
+        if self.accelerator.num_processes == 1:
+            state.restore_rng()
+        else:  # each process draws its own dropout: after a resume, from a stream that no step before has used
+            torch.manual_seed((self.training.seed * 1009 + self.step) * 1009 + self.accelerator.process_index)
+
+
+def predict(
+    model: Any, classifier: Classifier, split: Encoded, accelerator: Accelerator
+) -> npt.NDArray[np.float32]:
+    """Logits (N, C) in fp32 of every example of `split`, in its order, in eval mode and without gradients.
+
+    Processes share the batches; every one returns all rows.
+    """
+    was_training = model.training
+    model.eval()
+    unwrapped = accelerator.unwrap_model(model)
+    logits_NC = torch.zeros(len(split), unwrapped.config.num_labels, device=accelerator.device)
+    shares = list(batches.evaluation_batches(split.lengths_N))[accelerator.process_index :: accelerator.num_processes]
+    with torch.inference_mode():
+        for rows in shares:
+            batch = batches.collate(
+                split, rows, pad_id=classifier.pad_id, vocabulary_V=classifier.vocabulary_V
+            )
+            logits = unwrapped(**batch.inputs(accelerator.device)).logits
+            logits_NC[torch.from_numpy(rows).to(accelerator.device)] = logits.float()
+    if accelerator.num_processes > 1:
+        logits_NC = accelerator.reduce(logits_NC, "sum")
+    model.train(was_training)
+    result: npt.NDArray[np.float32] = logits_NC.cpu().numpy()
+    return result
+
+
+def _sync(accelerator: Accelerator, model: Any, *, last: bool) -> Any:
+    """Exchange gradients between processes with the last micro-batch only."""
+    if last or not isinstance(model, DistributedDataParallel):
+        return accelerator.autocast()
+    return accelerator.no_sync(model)
+
+
+def _evaluation_steps(steps_per_epoch: int, training: Training) -> frozenset[int]:
+    """Evenly spaced steps, the last of each epoch among them."""
+    parts = min(training.evaluations_per_epoch, steps_per_epoch)
+    within = [round(steps_per_epoch * (part + 1) / parts) for part in range(parts)]
+    return frozenset(epoch * steps_per_epoch + step for epoch in range(training.epochs) for step in within)
+
+
+def _decay_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay for matrices of linear layers only (`lean` relies on embeddings having none)."""
+    decayed: list[Any] = []
+    kept: list[Any] = []
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            is_matrix = name == "weight" and isinstance(module, torch.nn.Linear)
+            (decayed if is_matrix else kept).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+
+
+def best_of(events: Sequence[Event]) -> Evaluation:
+    """The best evaluation of a finished run."""
+    (finished,) = (event for event in events if isinstance(event, Finished))
+    return finished.best

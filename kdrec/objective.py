@@ -1,0 +1,101 @@
+"""L_KD, and nothing else: pure functions of logits, labels and knobs.
+
+The objective is that of Sultan et al. (2024), arXiv 2401.06356:
+
+    L_KD = (1 - alpha) L1(q, p^s) + alpha L2(o^t_{tau_t}, o^s_{tau_s})
+
+Losses are returned as *sums* over units (examples, or labelled tokens) next to the number of units, because only the
+caller knows how many units an optimizer step holds over all its micro-batches and processes: the division is his, once,
+and so 4 x 4 accumulated examples give the gradient of 16.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from kdrec.errors import MismatchError
+from kdrec.types import KDConfig
+
+IGNORED_LABEL = -100
+"""A unit with this label (padding, a continuation piece) is in neither loss."""
+
+
+class LossSums(NamedTuple):
+    """Sums over the units of a batch, each a scalar tensor; `total` carries the gradient."""
+
+    total: torch.Tensor
+    hard: torch.Tensor
+    soft: torch.Tensor
+    kl: torch.Tensor
+    """KL(teacher || student) of the softened distributions: the soft `ce` without the teacher's own entropy."""
+    units: int
+
+
+def kd_loss(
+    student_UC: torch.Tensor, teacher_UC: torch.Tensor | None, labels_U: torch.Tensor, config: KDConfig
+) -> LossSums:
+    """Sum ``(1 - alpha) L1 + alpha L2`` over the units of a batch.
+
+    Parameters
+    ----------
+    student_UC : torch.Tensor
+        Student logits of U units (examples, or tokens) over C classes.
+    teacher_UC : torch.Tensor or None
+        Teacher logits of the same units; None only where ``alpha == 0``.
+    labels_U : torch.Tensor
+        Label indices; `IGNORED_LABEL` leaves a unit out of both losses.
+    config : KDConfig
+        The knobs.
+
+    Returns
+    -------
+    LossSums
+        Sums over the units that count, in nats (`mse`: squared logits, averaged over classes).
+
+    Raises
+    ------
+    MismatchError
+        The teacher's logits are missing or of another shape.
+    """
+    keep_U = labels_U != IGNORED_LABEL
+    student_UC, labels_U = student_UC[keep_U].float(), labels_U[keep_U]
+    hard = F.cross_entropy(student_UC, labels_U, reduction="sum")
+    if config.alpha == 0:
+        zero = torch.zeros_like(hard)
+        return LossSums(total=hard, hard=hard, soft=zero, kl=zero, units=len(labels_U))
+    if teacher_UC is None or teacher_UC.shape[0] != keep_U.shape[0] or teacher_UC.shape[-1] != student_UC.shape[-1]:
+        came = "none" if teacher_UC is None else str(tuple(teacher_UC.shape))
+        raise MismatchError(
+            f"distillation needs teacher logits of shape {(len(keep_U), student_UC.shape[-1])}, got {came}"
+        )
+    teacher_UC = teacher_UC[keep_U].to(student_UC.dtype)
+    soft, kl = _mse(student_UC, teacher_UC) if config.distance == "mse" else _ce(student_UC, teacher_UC, config)
+    if config.scale_soft_loss == "tau_t*tau_s":
+        soft = soft * (config.tau_t * config.tau_s)
+    total = (1 - config.alpha) * hard + config.alpha * soft
+    return LossSums(total=total, hard=hard, soft=soft, kl=kl, units=len(labels_U))
+
+
+def _ce(student_UC: torch.Tensor, teacher_UC: torch.Tensor, config: KDConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy of softened distributions (Hinton et al. 2015, eq. 2, without its squared temperature), and KL."""
+    log_p_UC = F.log_softmax(teacher_UC / config.tau_t, dim=-1)
+    log_q_UC = F.log_softmax(student_UC / config.tau_s, dim=-1)
+    p_UC = log_p_UC.exp()
+    cross_entropy = -(p_UC * log_q_UC).sum()
+    kl = (p_UC * (log_p_UC - log_q_UC)).sum()
+    return cross_entropy, kl.detach()
+
+
+def _mse(student_UC: torch.Tensor, teacher_UC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean over classes of squared differences of raw logits (Kim et al. 2021), and KL at temperature 1.
+
+    The mean keeps the size of the loss independent of the number of classes, as `torch.nn.MSELoss` does.
+    """
+    squared = (student_UC - teacher_UC).square().mean(dim=-1).sum()
+    with torch.no_grad():
+        log_p_UC = F.log_softmax(teacher_UC, dim=-1)
+        kl = (log_p_UC.exp() * (log_p_UC - F.log_softmax(student_UC, dim=-1))).sum()
+    return squared, kl
