@@ -58,33 +58,37 @@ def kd_loss(
     Raises
     ------
     MismatchError
-        The teacher's logits are missing or of another shape.
+        The teacher's logits are missing, or a shape does not fit the student's logits.
     """
+    if student_UC.ndim != 2 or labels_U.shape != student_UC.shape[:1]:
+        raise MismatchError(
+            f"a loss needs logits of shape (units, classes) and one label a unit, got {tuple(student_UC.shape)} "
+            f"and {tuple(labels_U.shape)}"
+        )
+    if config.alpha > 0 and (teacher_UC is None or teacher_UC.shape != student_UC.shape):
+        came = "none" if teacher_UC is None else str(tuple(teacher_UC.shape))
+        raise MismatchError(f"distillation needs teacher logits of shape {tuple(student_UC.shape)}, got {came}")
     keep_U = labels_U != IGNORED_LABEL
-    student_UC, labels_U = student_UC[keep_U].float(), labels_U[keep_U]
+    labels_U = labels_U[keep_U]
+    # Half precision is widened, float64 stays as it is.
+    student_UC = student_UC[keep_U].to(torch.promote_types(student_UC.dtype, torch.float32))
     hard = F.cross_entropy(student_UC, labels_U, reduction="sum")
-    if config.alpha == 0:
+    if config.alpha == 0 or teacher_UC is None:
         zero = torch.zeros_like(hard)
         return LossSums(total=hard, hard=hard, soft=zero, kl=zero, units=len(labels_U))
-    if teacher_UC is None or teacher_UC.shape[0] != keep_U.shape[0] or teacher_UC.shape[-1] != student_UC.shape[-1]:
-        came = "none" if teacher_UC is None else str(tuple(teacher_UC.shape))
-        raise MismatchError(
-            f"distillation needs teacher logits of shape {(len(keep_U), student_UC.shape[-1])}, got {came}"
-        )
     teacher_UC = teacher_UC[keep_U].to(student_UC.dtype)
     soft, kl = _mse(student_UC, teacher_UC) if config.distance == "mse" else _ce(student_UC, teacher_UC, config)
-    if config.scale_soft_loss == "tau_t*tau_s":
-        soft = soft * (config.tau_t * config.tau_s)
     total = (1 - config.alpha) * hard + config.alpha * soft
     return LossSums(total=total, hard=hard, soft=soft, kl=kl, units=len(labels_U))
 
 
 def _ce(student_UC: torch.Tensor, teacher_UC: torch.Tensor, config: KDConfig) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross-entropy of softened distributions (Hinton et al. 2015, eq. 2, without its squared temperature), and KL."""
+    """Cross-entropy of softened distributions (Hinton et al. 2015, eq. 2), scaled where asked for, and unscaled KL."""
     log_p_UC = F.log_softmax(teacher_UC / config.tau_t, dim=-1)
     log_q_UC = F.log_softmax(student_UC / config.tau_s, dim=-1)
     p_UC = log_p_UC.exp()
-    cross_entropy = -(p_UC * log_q_UC).sum()
+    factor = config.tau_t * config.tau_s if config.scale_soft_loss == "tau_t*tau_s" else 1.0
+    cross_entropy = -factor * (p_UC * log_q_UC).sum()
     kl = (p_UC * (log_p_UC - log_q_UC)).sum()
     return cross_entropy, kl.detach()
 
