@@ -1,4 +1,4 @@
-"""The configurations a search may try: canonical forms, so that equal work is one trial, and neighbours knob by knob."""
+"""The configurations a search may try: canonical forms, so that equal work is one trial, and their neighbours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def canonical(config: KDConfig, *, teachers_coincide: bool = False) -> KDConfig:
     """The one spelling of all configurations that train the same student.
 
     alpha = 0 uses no teacher, so every other knob takes its default. MSE compares raw logits, so both temperatures are
-    1 and a factor of tau_t * tau_s is none. When t_hs and t_ll are the same checkpoint, that checkpoint is t_ll.
+    1. A factor of tau_t * tau_s = 1 is none. When t_hs and t_ll are the same checkpoint, that checkpoint is t_ll.
 
     >>> canonical(KDConfig(distance="mse", tau_t=4, tau_s=4)) == KDConfig(distance="mse")
     True
@@ -24,7 +24,7 @@ def canonical(config: KDConfig, *, teachers_coincide: bool = False) -> KDConfig:
         return BASELINE_CONFIG
     if config.distance == "mse":
         config = replace(config, tau_t=1.0, tau_s=1.0)
-    if config.tau_t == config.tau_s == 1:
+    if config.tau_t * config.tau_s == 1:
         config = replace(config, scale_soft_loss="none")
     return replace(config, teacher="t_ll") if teachers_coincide else config
 
@@ -54,9 +54,7 @@ class Space:
 
     def configs(self, *, teachers_coincide: bool = False) -> tuple[KDConfig, ...]:
         """All canonical configurations, the default-most first, without repetition (24 by default)."""
-        grid = product(
-            self.distances, self.teachers, self.teacher_temperatures, self.student_temperatures, self.alphas
-        )
+        grid = product(self.distances, self.teachers, self.teacher_temperatures, self.student_temperatures, self.alphas)
         made = (
             KDConfig(
                 alpha=alpha,
