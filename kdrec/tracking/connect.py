@@ -1,0 +1,146 @@
+"""Reaching a tracking store: is it there, is it prepared, and one sentence for the user when it is not.
+
+A server is asked for its health with a short limit before MLflow's patient retries are trusted with it, so an address
+where nothing answers is known within seconds, while a server that restarts during a study is waited for.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from kdrec.errors import StoreError
+from kdrec.home import Home
+
+PATIENCE_SECONDS: Final = 8.0
+"""How long an address may stay silent before it counts as unreachable."""
+
+_PORTS: Final = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_SECRET: Final = re.compile(r"((?:password|passwd|pwd|token|secret|key)=)[^&\s]+", re.IGNORECASE)
+
+
+def redacted(text: str) -> str:
+    """Hide passwords and tokens of every URI in a text.
+
+    >>> redacted("http://ada:pw@host/x")
+    'http://ada:***@host/x'
+    """
+    text = re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text)
+    text = re.sub(r"://[^:/@\s]+@", "://***@", text)
+    return _SECRET.sub(r"\1***", text)
+
+
+@contextmanager
+def asking(uri: str, doing: str) -> Iterator[None]:
+    """Turn whatever MLflow, HTTP or the database raises into one `StoreError` sentence without credentials."""
+    import requests
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+        raise StoreError(f"the tracking store {redacted(uri)} failed while {doing}: {_first_line(error)}") from None
+
+
+def connect(home: Home) -> Any:
+    """An `MlflowClient` on the home's store, which exists, answers and has its tables when this returns."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a server's client prints a link per run
+    uri = home.tracking_uri
+    if uri.startswith(("http://", "https://")):
+        _ask_health(uri)
+    elif home.store_file is None:
+        _knock(uri)
+    from mlflow import MlflowClient
+
+    with asking(uri, "being opened"):
+        if not uri.startswith(("http://", "https://")):
+            _prepare(home)
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def _ask_health(uri: str) -> None:
+    """Refuse a server that does not answer; any answer below 500 is an answer (a gateway may hide the health page)."""
+    parts = urlsplit(uri)
+    bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/") + "/health", "", ""))
+    try:
+        urllib.request.urlopen(bare, timeout=PATIENCE_SECONDS).close()
+    except urllib.error.HTTPError as answer:
+        answer.close()
+        if answer.code >= 500:
+            raise _unreachable(uri, f"it answered {answer.code}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        if "certificate" not in str(reason).lower():  # MLflow's own settings decide which certificates are trusted
+            raise _unreachable(uri, str(reason)) from None
+
+
+def _knock(uri: str) -> None:
+    """Refuse a database server at whose address nothing listens."""
+    parts = urlsplit(uri)
+    known = _PORTS.get(parts.scheme.partition("+")[0])
+    if known is None:
+        near = "sqlite:///PATH, postgresql://USER@HOST/NAME or http://HOST:PORT"
+        raise StoreError(f"the tracking URI must be like {near}, got {redacted(uri)!r}")
+    if not parts.hostname:
+        return
+    try:
+        socket.create_connection((parts.hostname, parts.port or known), timeout=PATIENCE_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise _unreachable(uri, str(error)) from None
+
+
+def _prepare(home: Home) -> None:
+    """Create the tables once; processes that come meanwhile wait for the one that does it."""
+    import sqlalchemy
+    from filelock import FileLock
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    file = home.store_file
+    home.folder()
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file or home.root / 'store'}.lock"), _quiet():
+        engine = sqlalchemy.create_engine(home.tracking_uri)
+        try:
+            sqlalchemy.inspect(engine)  # MLflow would retry a wrong password or a damaged file for 100 seconds
+        finally:
+            engine.dispose()
+        SqlAlchemyStore(home.tracking_uri, home.artifacts.as_uri())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the migration log of a new database from the user's screen; warnings pass."""
+    loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "alembic", "alembic.runtime.migration")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+def _unreachable(uri: str, reason: str) -> StoreError:
+    return StoreError(
+        f"no tracking store answers at {redacted(uri)} ({redacted(reason)}); start it, or unset MLFLOW_TRACKING_URI "
+        "and KDREC_TRACKING_URI to use the file in KDREC_HOME"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = redacted(str(error)).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

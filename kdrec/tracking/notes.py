@@ -1,0 +1,193 @@
+"""What a person reads beside a run in MLflow: Markdown in which every foreign word is escaped.
+
+MLflow renders `mlflow.note.content` as Markdown and cuts it at 8,000 characters; tables are shortened here, in words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Final
+
+from kdrec.types import Candidate, KDConfig, TaskFeatures, TeacherChoice, Training, Trial
+
+NOTE_LIMIT: Final = 7500
+
+
+def escaped(text: str) -> str:
+    r"""Text that Markdown and HTML show as it is, on one line.
+
+    >>> escaped("<b>a|b_c</b>")
+    '&lt;b&gt;a\\|b\\_c&lt;/b&gt;'
+    """
+    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", plain)
+
+
+def study_note(study: str) -> str:
+    """Description of an experiment: how to read what is in it."""
+    return (
+        f"Study **{escaped(study)}** of kdrec: which knowledge-distillation configuration to use.\n\n"
+        "- One parent run per cell (task/student) and one child run per trial; teachers have runs of their own.\n"
+        "- Params of a trial are its knobs and its seed: select trials and *Compare* to see what differs.\n"
+        "- `val_score` and `test_score` are the metric of the task, 0-100, higher is better; no choice sees the test.\n"
+        "- `kdrec.status`: started, completed, diverged (kept as evidence), failed, replaced."
+    )
+
+
+def cell_note(
+    student: str,
+    features: TaskFeatures,
+    *,
+    training: Training,
+    rows: Mapping[str, int],
+    searched: str,
+) -> str:
+    """Description of a cell's parent run, known before its first trial.
+
+    Parameters
+    ----------
+    student : str
+        Name of the student's model card.
+    features : TaskFeatures
+        What is known of the task.
+    training : Training
+        How the cell's students are trained.
+    rows : mapping of str to int
+        Number of rows by split, in the order shown.
+    searched : str
+        One line in words: strategy, number of configurations, seeds.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    task = (features.family and f"{features.family} task") or "task"
+    classes = f", {features.n_classes} classes" if features.n_classes else ""
+    lines = [
+        f"Searching the configuration that distils **{escaped(student)}** for **{escaped(features.task)}**.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| Task | {escaped(features.task)} ({task}{classes}) |",
+        f"| Rows | {', '.join(f'{count:,} {escaped(split)}' for split, count in rows.items())} |",
+        f"| Student | {escaped(student)}{_params(features.student_params)} |",
+        f"| Teacher | {_teacher(features)} |",
+        f"| Training | {_training(training)} |",
+        f"| Search | {escaped(searched)} |",
+    ]
+    return "\n".join(lines)
+
+
+def teacher_note(task: str, candidates: Sequence[Candidate], selection: Mapping[TeacherChoice, Candidate]) -> str:
+    """Description of a teacher's run: what the two choices are, and what they measured."""
+    rows = [
+        f"| `{choice}` | {c.learning_rate:g} | {c.seed} | {c.epoch:g} | {c.score:.2f} | {c.loss:.4f} | {c.ece:.4f} |"
+        for choice, c in selection.items()
+    ]
+    return "\n".join(
+        [
+            f"Teacher of **{escaped(task)}**, chosen from {len(candidates)} evaluated checkpoints: `t_hs` has the "
+            "highest validation score, `t_ll` the lowest validation loss; ties go to the earlier checkpoint.",
+            "",
+            "| Choice | Learning rate | Seed | Epoch | Validation score | Validation loss | Calibration error |",
+            "|---|--:|--:|--:|--:|--:|--:|",
+            *rows,
+            "",
+            "All checkpoints are in the artifact `trace.json`.",
+        ]
+    )
+
+
+def closing_note(opening: str, trials: Sequence[Trial], *, path: Sequence[str], best: KDConfig) -> str:
+    """Description of a finished cell: the opening, the answer, the way to it, and the table of trials.
+
+    Parameters
+    ----------
+    opening : str
+        What `cell_note` made.
+    trials : sequence of Trial
+        All trials of the cell.
+    path : sequence of str
+        One line per step of the search: what was tried, what was kept, and why.
+    best : KDConfig
+        The configuration chosen on validation.
+
+    Returns
+    -------
+    str
+        Markdown, shortened where MLflow would cut it.
+    """
+    by_config: dict[KDConfig, list[Trial]] = {}
+    for trial in trials:
+        by_config.setdefault(trial.config, []).append(trial)
+    chosen = by_config.get(best, [])
+    answer = f"**Best on validation: {escaped(best.label())}**, " + ", ".join(
+        f"{words} {_mean(chosen, name)}" for words, name in (("validation", "val_score"), ("test", "test_score"))
+    )
+    steps = [f"{number}. {escaped(step)}" for number, step in enumerate(path, 1)]
+    head = "\n".join([opening, "", answer, "", *steps, ""] if steps else [opening, "", answer, ""])
+    ranked = sorted(by_config.items(), key=lambda pair: _rank(pair[1]))
+    return _with_table(head, [_table_row(config, same, config == best) for config, same in ranked])
+
+
+_TABLE_HEAD: Final = (
+    "| Configuration | Validation score | Validation loss | Test score | Seconds | Seeds |\n|---|--:|--:|--:|--:|--:|"
+)
+
+
+def _with_table(head: str, rows: list[str]) -> str:
+    """Add as many rows as fit, and say how many do not; a head that is too long itself ends in an ellipsis."""
+    head = head if len(head) <= NOTE_LIMIT - 1500 else head[: NOTE_LIMIT - 1500] + " ...\n"
+    text = f"{head}\n{_TABLE_HEAD}"
+    for number, row in enumerate(rows):
+        if len(text) + len(row) > NOTE_LIMIT:
+            return f"{text}\n\n... and {len(rows) - number} more configurations, in the child runs."
+        text = f"{text}\n{row}"
+    return text
+
+
+def _table_row(config: KDConfig, trials: Sequence[Trial], is_best: bool) -> str:
+    label = f"**{escaped(config.label())}**" if is_best else escaped(config.label())
+    states = sorted({trial.status for trial in trials} - {"completed"})
+    label += f" ({', '.join(states)})" if states else ""
+    means = (_mean(trials, "val_score"), _mean(trials, "val_loss", 4), _mean(trials, "test_score"))
+    return f"| {label} | {' | '.join(means)} | {_mean(trials, 'seconds', 0)} | {len(trials)} |"
+
+
+def _rank(trials: Sequence[Trial]) -> tuple[float, float]:
+    scores = [trial.val_score for trial in trials if trial.val_score is not None]
+    losses = [trial.val_loss for trial in trials if trial.val_loss is not None]
+    return (-fmean(scores) if scores else 1.0, fmean(losses) if losses else float("inf"))
+
+
+def _mean(trials: Sequence[Trial], name: str, digits: int = 2) -> str:
+    values = [value for trial in trials if (value := getattr(trial, name)) is not None]
+    return f"{fmean(values):.{digits}f}" if values else "-"
+
+
+def _params(count: int | None) -> str:
+    return f", {count / 1e6:.1f} M parameters" if count else ""
+
+
+def _teacher(features: TaskFeatures) -> str:
+    parts = [
+        f"{words} {value:.{digits}f}"
+        for words, value, digits in (
+            ("validation score", features.teacher_score, 2),
+            ("loss", features.teacher_nll, 4),
+            ("calibration error", features.teacher_ece, 4),
+        )
+        if value is not None
+    ]
+    size = _params(features.teacher_params).removeprefix(", ")
+    return ", ".join([*parts, *([size] if size else [])]) or "not yet known"
+
+
+def _training(training: Training) -> str:
+    return (
+        f"{training.epochs} epochs of batch {training.batch_size} at learning rate {training.learning_rate:g}, "
+        f"at most {training.max_length} tokens"
+    )

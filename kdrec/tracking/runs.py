@@ -1,0 +1,112 @@
+"""How a trial is spelled as an MLflow run, and read back: tags, params and metrics that are exact inverses.
+
+Params are the knobs and the seed and nothing else, so that comparing runs shows what differs. What must return to the
+bit (features, results) is JSON in a tag, where a float is written as its shortest exact decimal. Metrics repeat results
+for people and charts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from kdrec.errors import BadArgument, KdrecError, StoreError
+from kdrec.types import SCHEMA_VERSION, KDConfig, TaskFeatures, Training, Trial
+
+SCHEMA: Final = "kdrec.schema"
+KIND: Final = "kdrec.kind"
+STATUS: Final = "kdrec.status"
+FINGERPRINT: Final = "kdrec.fingerprint"
+CELL: Final = "kdrec.cell"
+STUDENT: Final = "kdrec.student"
+FEATURES: Final = "kdrec.features"
+TRAINING: Final = "kdrec.training"
+RESULT: Final = "kdrec.result"
+ROWS: Final = "kdrec.rows"
+NOTE: Final = "mlflow.note.content"
+NAME: Final = "mlflow.runName"
+PARENT: Final = "mlflow.parentRunId"
+
+EVIDENCE: Final = ("completed", "diverged")
+"""Statuses that are evidence; `started`, `failed` and `replaced` runs are seen in MLflow and never in a history."""
+
+RESULTS: Final = ("val_score", "val_loss", "test_score", "seconds")
+"""Metrics that `finish` writes once; curves have other names."""
+
+TAG_LIMIT: Final = 8000
+"""MLflow cuts a longer tag without a word."""
+
+
+def key_of(*parts: str) -> str:
+    """A word safe inside a filter string, whatever the text it stands for."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def base_tags(kind: str, status: str, name: str, note: str, fingerprint: str) -> dict[str, str]:
+    """Tags that every run of ours carries."""
+    tags = {SCHEMA: str(SCHEMA_VERSION), KIND: kind, STATUS: status, FINGERPRINT: fingerprint}
+    return {**tags, NAME: name, NOTE: note}
+
+
+def to_json(noun: TaskFeatures | Training | Mapping[str, Any]) -> str:
+    """JSON of a noun without its unknown (None) values, for a tag; floats return to the bit."""
+    values = dict(noun) if isinstance(noun, Mapping) else asdict(noun)
+    text = json.dumps({key: value for key, value in values.items() if value is not None}, allow_nan=False)
+    if len(text) > TAG_LIMIT:
+        raise BadArgument(f"a tag of a run holds at most {TAG_LIMIT} characters, got {len(text)}: {text[:60]}...")
+    return text
+
+
+def started_tags(*, student: str, features: TaskFeatures, training: Training) -> dict[str, str]:
+    """Tags that say what a trial is about, known when it starts."""
+    cell = f"{features.task}/{student}"
+    return {CELL: cell, STUDENT: student, FEATURES: to_json(features), TRAINING: to_json(training)}
+
+
+def result_tags(trial: Trial) -> dict[str, str]:
+    """Tags that say what a trial came to."""
+    result = {name: getattr(trial, name) for name in RESULTS}
+    return {STATUS: trial.status, FEATURES: to_json(trial.features), RESULT: to_json(result)}
+
+
+def check_schema(version: str | None, where: str) -> None:
+    """Refuse what another version of kdrec wrote: what its words mean is not known here."""
+    if version == str(SCHEMA_VERSION):
+        return
+    newer = version is not None and version.isdecimal() and int(version) > SCHEMA_VERSION
+    advice = "; update kdrec to read it" if newer else ""
+    raise StoreError(
+        f"{where} has kdrec schema {version or 'unknown'}, and this kdrec knows schema {SCHEMA_VERSION}{advice}"
+    )
+
+
+def trial_of(run: Any) -> Trial:
+    """The typed trial of a finished MLflow run."""
+    tags, params = run.data.tags, run.data.params
+    check_schema(tags.get(SCHEMA), f"run {run.info.run_id}")
+    try:
+        result = json.loads(tags[RESULT])
+        return Trial(
+            features=TaskFeatures.from_dict(json.loads(tags[FEATURES])),
+            student=tags[STUDENT],
+            config=KDConfig.from_params(params),
+            seed=int(params["seed"]),
+            status=tags[STATUS],
+            **{name: result.get(name) for name in RESULTS},
+            run_id=run.info.run_id,
+            fingerprint=tags[FINGERPRINT],
+        )
+    except (KeyError, ValueError, TypeError, AttributeError, KdrecError) as error:
+        raise StoreError(
+            f"run {run.info.run_id} cannot be read as a trial ({error!s:.120}); delete it in MLflow to go on"
+        ) from None
+
+
+def finished(runs: Sequence[Any]) -> list[Any]:
+    """The runs that are evidence, in the order in which they ended."""
+    done = [run for run in runs if run.data.tags.get(STATUS) in EVIDENCE]
+    return sorted(done, key=lambda run: (run.info.end_time or math.inf, run.info.run_id))

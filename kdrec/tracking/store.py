@@ -1,0 +1,307 @@
+"""The doors of tracking: open a store, write what a study does, find and read what was done.
+
+Every call names its experiment and run; nothing depends on MLflow's active run, so threads and processes may share a
+store. A run counts once its status tag says `completed` or `diverged`, which is the last thing written.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
+
+from kdrec.errors import BadArgument, MismatchError, StoreError
+from kdrec.home import Home
+from kdrec.tracking.connect import connect
+from kdrec.tracking.ledger import Ledger, Measurement, now_milliseconds
+from kdrec.tracking.notes import escaped, study_note
+from kdrec.tracking.runs import (
+    CELL,
+    FEATURES,
+    FINGERPRINT,
+    NOTE,
+    PARENT,
+    RESULTS,
+    ROWS,
+    SCHEMA,
+    STATUS,
+    STUDENT,
+    TRAINING,
+    base_tags,
+    check_schema,
+    finished,
+    key_of,
+    result_tags,
+    started_tags,
+    to_json,
+    trial_of,
+)
+from kdrec.tracking.teachers import write_teacher
+from kdrec.types import SCHEMA_VERSION, Candidate, KDConfig, TaskFeatures, TeacherChoice, Training, Trial, check_name
+
+OVERLAP_MILLISECONDS: Final = 3_600_000
+"""A reading starts this long before the last one ended: clocks of workers differ, and readers know a run by its id."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open tracking store. Make one with `Store.open` in each process."""
+
+    ledger: Ledger
+
+    @classmethod
+    def open(cls, home: Home) -> Self:
+        """Reach the home's tracking store, creating a local one where there is none.
+
+        Parameters
+        ----------
+        home : Home
+            Names the store; a SQLite file and its artifacts are created below it, once, whoever else is opening it.
+
+        Returns
+        -------
+        Store
+            Checked: it answers, and nothing in it was written by another schema.
+
+        Raises
+        ------
+        StoreError
+            When nothing answers within seconds, the store cannot be used, or its schema is not ours. Credentials of
+            the URI are not in the text.
+        """
+        store = cls(Ledger(home, connect(home)))
+        store.ledger.experiments()
+        return store
+
+    def experiment(self, study: str) -> str:
+        """Id of the experiment of a study, created on first use.
+
+        Raises
+        ------
+        StoreError
+            When an experiment of that name is in MLflow's trash, or holds runs that are not kdrec's.
+        """
+        from mlflow.exceptions import MlflowException
+
+        check_name("study", study)
+        with self.ledger.asking("creating an experiment"):
+            found = self.ledger.client.get_experiment_by_name(study)
+            if found is None:
+                remote = self.ledger.home.tracking_uri.startswith(("http://", "https://"))
+                root = None if remote else (self.ledger.home.artifacts / study).as_uri()
+                tags = {SCHEMA: str(SCHEMA_VERSION), NOTE: study_note(study)}
+                try:
+                    return str(self.ledger.client.create_experiment(study, artifact_location=root, tags=tags))
+                except MlflowException as error:
+                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                        raise
+                    found = self.ledger.client.get_experiment_by_name(study)  # another process was first
+        return self._adopted(study, found)
+
+    def open_cell(
+        self,
+        experiment_id: str,
+        cell: str,
+        features: TaskFeatures,
+        note: str,
+        *,
+        training: Training | None = None,
+        rows: Mapping[str, int] | None = None,
+    ) -> str:
+        """Run id of the parent of a cell's trials; a second call returns the first one's, with the new note.
+
+        Parameters
+        ----------
+        experiment_id : str
+            From `experiment`.
+        cell : str
+            Such as ``trec/small``.
+        features : TaskFeatures
+            What is known of the task.
+        note : str
+            Markdown shown beside the run; see `cell_note`.
+        training, rows : optional
+            How students are trained, and the number of rows by split: kept as tags of the parent.
+        """
+        from filelock import FileLock
+
+        tags = {**base_tags("cell", "started", cell, note, key_of("cell", cell)), CELL: cell}
+        known_nouns = ((FEATURES, features), (TRAINING, training), (ROWS, rows))
+        tags |= {tag: to_json(noun) for tag, noun in known_nouns if noun is not None}
+        with FileLock(self.ledger.home.folder("locks") / f"cell-{key_of(experiment_id, cell)[:16]}.lock"):
+            known = self.ledger.runs([experiment_id], "cell", tags[FINGERPRINT])
+            if not known:
+                return self.ledger.create(experiment_id, tags)
+            run_id = str(min(known, key=lambda run: run.info.start_time).info.run_id)
+            self.ledger.reopen(run_id)
+        self.ledger.write(run_id, tags=tags)
+        return run_id
+
+    def close_cell(self, run_id: str, metrics: Mapping[str, float], note: str) -> None:
+        """Finish a cell's parent run: summary metrics, and the note that tells the result (`closing_note`)."""
+        measured = [(name, value, 0) for name, value in metrics.items()]
+        self.ledger.end(run_id, "FINISHED")
+        self.ledger.write(run_id, metrics=measured, tags={STATUS: "completed", NOTE: note})
+
+    def find(self, fingerprint: str) -> Trial | None:
+        """The completed or diverged trial of a fingerprint, the earliest finished if there are several, or None."""
+        done = finished(self.ledger.runs(self.ledger.experiments(), "trial", fingerprint))
+        return trial_of(done[0]) if done else None
+
+    def start_trial(
+        self,
+        experiment_id: str,
+        parent_run_id: str,
+        *,
+        config: KDConfig,
+        student: str,
+        features: TaskFeatures,
+        seed: int,
+        fingerprint: str,
+        training: Training,
+    ) -> str:
+        """Begin the run of a trial, in place of any half-written run of the same fingerprint.
+
+        The caller holds the fingerprint's lock: a run found `started` here is one whose process has died.
+
+        Returns
+        -------
+        str
+            The run's id. Until `finish_trial` the run is no part of any history.
+        """
+        for run in self.ledger.runs(self.ledger.experiments(), "trial", fingerprint):
+            if run.data.tags.get(STATUS) == "started":
+                self.ledger.end(run.info.run_id, "KILLED")
+                self.ledger.write(run.info.run_id, tags={STATUS: "replaced"})
+        note = f"{escaped(config.label())}, seed {seed}: {escaped(student)} on {escaped(features.task)}."
+        tags = base_tags("trial", "started", f"{config.label()}, seed {seed}", note, fingerprint)
+        tags |= started_tags(student=student, features=features, training=training)
+        run_id = self.ledger.create(experiment_id, {**tags, PARENT: parent_run_id})
+        self.ledger.write(run_id, params={**config.to_params(), "seed": str(seed)})
+        return run_id
+
+    def log_metrics(self, run_id: str, measured: Sequence[Measurement]) -> None:
+        """Write what was measured in one call: name, finite value, step.
+
+        Raises
+        ------
+        BadArgument
+            For a value that is not finite, and for the names that `finish_trial` writes (`val_score`, `val_loss`,
+            `test_score`, `seconds`): call curves ``validation/score`` and the like.
+        """
+        for name, value, _ in measured:
+            if name in RESULTS:
+                raise BadArgument(
+                    f"the metric {name!r} is the result of a trial and written once; name a curve like "
+                    "'validation/score'"
+                )
+            if not math.isfinite(value):
+                raise BadArgument(f"the metric {name!r} must be finite to be logged, got {value}")
+        self.ledger.write(run_id, metrics=measured)
+
+    def finish_trial(self, run_id: str, trial: Trial) -> Trial:
+        """Finish the run of a trial; from now on it is evidence, unless it `failed`.
+
+        Returns
+        -------
+        Trial
+            `trial` with its run id and fingerprint: what `find` and `trials` will return.
+
+        Raises
+        ------
+        MismatchError
+            When the run was started for another configuration, seed, student or fingerprint.
+        """
+        with self.ledger.asking("finishing a trial"):
+            run = self.ledger.client.get_run(run_id)
+        tags, params = run.data.tags, run.data.params
+        trial = replace(trial, run_id=run_id, fingerprint=trial.fingerprint or tags.get(FINGERPRINT, ""))
+        started = (KDConfig.from_params(params), params.get("seed"), tags.get(STUDENT), tags.get(FINGERPRINT))
+        if started != (trial.config, str(trial.seed), trial.student, trial.fingerprint):
+            raise MismatchError(f"run {run_id} was started for {run.info.run_name!r}, and another trial came to end it")
+        measured = [(name, value, 0) for name in RESULTS if (value := getattr(trial, name)) is not None]
+        self.ledger.end(run_id, "FAILED" if trial.status == "failed" else "FINISHED")
+        self.ledger.write(run_id, metrics=measured, tags=result_tags(trial))
+        return trial
+
+    def log_teacher(
+        self,
+        experiment_id: str,
+        task: str,
+        candidates: Sequence[Candidate],
+        selection: Mapping[TeacherChoice, Candidate],
+        params: Mapping[str, str],
+        *,
+        key: str | None = None,
+    ) -> str:
+        """Write the trace of a task's teacher: curves of score, loss and calibration error, and the two chosen.
+
+        Parameters
+        ----------
+        experiment_id : str
+            From `experiment`.
+        task : str
+            Name of the task.
+        candidates : sequence of Candidate
+            Every evaluated checkpoint.
+        selection : mapping of {"t_hs", "t_ll"} to Candidate
+            What was chosen from them.
+        params : mapping of str to str
+            Few short params of the run.
+        key : str, optional
+            Identity of the teacher; by default all that is given here. A second call with one key writes nothing.
+
+        Returns
+        -------
+        str
+            The run's id. The whole trace is its artifact ``trace.json``.
+        """
+        return write_teacher(self.ledger, experiment_id, task, candidates, selection, params, key)
+
+    def trials(self, since: str | None = None) -> tuple[list[Trial], str]:
+        """Finished trials (completed and diverged), oldest first, one for each fingerprint.
+
+        Parameters
+        ----------
+        since : str, optional
+            The watermark an earlier call returned: only what may have come since is read. It overlaps with what was
+            read before, so a reader keeps each run id once.
+
+        Returns
+        -------
+        trials : list of Trial
+            Of a duplicated fingerprint, the earliest finished.
+        watermark : str
+            For the next call.
+        """
+        newest = int(since) if since else 0
+        runs = self.ledger.runs(
+            self.ledger.experiments(), "trial", ended_after=newest - OVERLAP_MILLISECONDS if since else None
+        )
+        ends = [run.info.end_time for run in runs if run.info.end_time]
+        unique: dict[str, Trial] = {}
+        for run in finished(runs):
+            trial = trial_of(run)
+            unique.setdefault(trial.fingerprint, trial)
+        watermark = max([newest, *ends])
+        return list(unique.values()), str(
+            min(watermark, now_milliseconds())
+        )  # a clock that is ahead must not hide what follows
+
+    def _adopted(self, study: str, found: Any) -> str:
+        """Id of an experiment that exists: ours, or empty and therefore free to use."""
+        if found.lifecycle_stage != "active":
+            raise StoreError(
+                f"the experiment {study!r} is in MLflow's trash; restore it, empty the trash, or rename the study"
+            )
+        experiment_id = str(found.experiment_id)
+        if SCHEMA in found.tags:
+            check_schema(found.tags[SCHEMA], f"experiment {study!r}")
+            return experiment_id
+        with self.ledger.asking("opening an experiment"):
+            if self.ledger.client.search_runs([experiment_id], max_results=1):
+                raise StoreError(f"the experiment {study!r} holds runs that are not kdrec's; rename the study")
+            self.ledger.client.set_experiment_tag(experiment_id, NOTE, study_note(study))
+            self.ledger.client.set_experiment_tag(experiment_id, SCHEMA, str(SCHEMA_VERSION))
+        return experiment_id
