@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -125,9 +126,10 @@ def _refusals_in_words(path: Path) -> Iterator[None]:
             raise  # the block failed at something else than this write
         raise KdrecError(cannot_write(path, error.errno, error.strerror or str(error))) from error
     except Exception as error:
-        if "os error 28" not in str(error):
+        told = re.search(r"\(os error (\d+)\)", str(error))
+        if not told or int(told[1]) not in _NO_ROOM:
             raise
-        raise KdrecError(cannot_write(path, errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
+        raise KdrecError(cannot_write(path, int(told[1]), os.strerror(int(told[1])))) from error
 
 
 def cannot_write(path: Path, number: int | None, reason: str) -> str:

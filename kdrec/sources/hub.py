@@ -99,7 +99,11 @@ def _kept(wanted: HubReference, record: Path) -> Path | None:
         return None
     try:
         kept = huggingface_hub.snapshot_download(
-            wanted.name, repo_type=wanted.kind, revision=known["commit"], local_files_only=True
+            wanted.name,
+            repo_type=wanted.kind,
+            revision=known["commit"],
+            allow_patterns=list(PATTERNS[wanted.kind]),
+            local_files_only=True,
         )
     except Exception:  # as in _download; whatever it was, fetching will tell
         return None
