@@ -1,0 +1,171 @@
+"""The recommender: from a history and a task's features to a configuration, what tuning would buy, and what to try.
+
+One door, `suggest`. It reads no store and loads no training library; `docs/recommender.md` explains every number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from kdrec.errors import BadArgument
+from kdrec.recommend.audit import Audit, audit
+from kdrec.recommend.design import similarity
+from kdrec.recommend.evidence import gather
+from kdrec.recommend.gain import decide, risk, simulate, summarise
+from kdrec.recommend.model import (
+    FIT_ROWS,
+    Belief,
+    believe,
+    effects_variance,
+    fit,
+    laplace_draws,
+    nearest_rows,
+    problem,
+    take_apart,
+)
+from kdrec.recommend.next_trials import propose
+from kdrec.recommend.table import Table, tabulate
+from kdrec.space import Space
+from kdrec.types import Floats, Gain, History, NextTrial, Suggestion, TaskFeatures
+
+DEFAULT_BUDGET: Final = 8
+DEFAULT_TRIAL_PRICE: Final = 0.05
+"""Points of the task's score that one trial must be expected to bring."""
+
+__all__ = ["DEFAULT_BUDGET", "DEFAULT_TRIAL_PRICE", "suggest"]
+
+
+def suggest(
+    history: History,
+    features: TaskFeatures,
+    student: str,
+    *,
+    budget: int = DEFAULT_BUDGET,
+    trial_price: float | None = None,
+    space: Space | None = None,
+    seed: int = 0,
+) -> Suggestion:
+    """Answer for one task and student size: what to start from, what tuning would buy, what to try, whether to stop.
+
+    Parameters
+    ----------
+    history : History
+        Past trials, in any order, of any tasks; may be empty. Trials of the asked task and student are used too, by
+        their validation scores only.
+    features : TaskFeatures
+        What is known of the task; unknown features stay None.
+    student : str
+        Name of the student size; one that the history does not know is judged by `features.student_params`.
+    budget : int
+        How many next trials to propose: from 1 to the size of the space.
+    trial_price : float, optional
+        Points that a trial must be expected to bring to be worth making; 0.05 by default.
+    space : Space, optional
+        Configurations that may be suggested; by default those of the history (of the default space if it is empty).
+    seed : int
+        Seed of the draws: same history, arguments and seed, same bytes.
+
+    Returns
+    -------
+    Suggestion
+        Gains in points of the *true* expected score over the suggested configuration, after 1, 2, 4, 8 and all trials.
+
+    Raises
+    ------
+    BadArgument
+        A budget, price, student or seed that cannot be meant.
+    DataError, MismatchError
+        A history in fractions, or one that contradicts the features.
+    """
+    price = _checked(budget, trial_price, student, seed)
+    table = tabulate(history, features, student, space)
+    if budget > table.n_candidates and budget != DEFAULT_BUDGET:
+        raise BadArgument(f"budget must be at most {table.n_candidates}, the size of the space, got {budget}")
+    rng = np.random.default_rng([seed, 20240106356])
+    belief, audited = _learn(table, rng)
+    danger = risk(table.configs, table.crashes)
+    n = table.n_candidates
+    mean_C, cov_CC = belief.moments()
+    net_C, sd_C = mean_C - mean_C[0] - danger.penalty_C, np.sqrt(effects_variance(cov_CC))
+    chosen = int(decide(net_C[None], sd_C[None], n)[0])
+    noise = math.sqrt(float(belief.noise_H.mean()))
+    order, worth = propose(net_C, cov_CC, noise, danger, chosen, n, n)
+    gains = summarise(*simulate(belief, danger, [chosen, *order[:-1]], n, rng))
+    upcoming = tuple(
+        NextTrial(config=table.configs[config], worth=round(float(value), 4) + 0.0)
+        for config, value in zip(order[:budget], worth[:budget], strict=True)
+    )
+    stop, reason = _verdict(upcoming, gains, price)
+    evidence = gather(table, chosen, *_effect(net_C[chosen], sd_C[chosen]), audited.widen)
+    return Suggestion(
+        task=features.task,
+        student=student,
+        config=table.configs[chosen],
+        is_default=chosen == 0,
+        gain=gains,
+        next=upcoming,
+        stop=stop,
+        reason=reason,
+        evidence=evidence,
+        audit=audited.to_dict(),
+    )
+
+
+def _checked(budget: int, trial_price: float | None, student: str, seed: int) -> float:
+    """Refuse what cannot be meant; return the price of a trial."""
+    for name, value, low in (("budget", budget, 1), ("seed", seed, 0)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < low:
+            raise BadArgument(f"{name} must be a whole number of at least {low}, got {value!r}")
+    if not isinstance(student, str) or not student:
+        raise BadArgument(f"student must be a name, got {student!r}")
+    if trial_price is None:
+        return DEFAULT_TRIAL_PRICE
+    number = isinstance(trial_price, (int, float)) and not isinstance(trial_price, bool)
+    if not number or not math.isfinite(trial_price) or trial_price < 0:
+        raise BadArgument(f"trial_price must be a finite number of points of at least 0, got {trial_price!r}")
+    return float(trial_price)
+
+
+def _learn(table: Table, rng: np.random.Generator) -> tuple[Belief, Audit]:
+    """Fit the scales on the nearest tasks, foretell every task from the others, draw what the asked cell may be."""
+    fitted = problem(table, nearest_rows(table, FIT_ROWS))
+    theta = fit(fitted)
+    draws = laplace_draws(theta, fitted, rng)
+    danger = risk(table.configs, table.crashes)
+    n_fixed = len(theta) - fitted.n_tasks
+    used = np.unique(np.append(table.task_D[table.cell_R], table.asked_task))
+    near_TT = similarity(table.tasks)[np.ix_(used, used)]
+    audited = audit(fitted, take_apart(theta, fitted), float(np.exp(theta[n_fixed - 1])), danger, near_TT)
+    belief = believe(draws, fitted, float(table.noise_D[table.asked]))
+    return replace(belief, cov_HCC=belief.cov_HCC * audited.widen**2), audited
+
+
+def _effect(mean: float, sd: float) -> tuple[Floats, float]:
+    """Mean and 80 % interval of the net effect over the default, and the probability that it is positive."""
+    better = 0.5 * (1 + math.erf(mean / sd / math.sqrt(2))) if sd > 0 else 0.5
+    return np.array([mean, mean - 1.2816 * sd, mean + 1.2816 * sd]), better
+
+
+def _verdict(upcoming: Sequence[NextTrial], gains: Sequence[Gain], price: float) -> tuple[bool, str]:
+    """Stop when neither the best single trial nor any batch, per trial, is expected to bring its price."""
+    if not upcoming:
+        return True, "stop: the space holds nothing else to try"
+    batches = [(g.mean / g.trials, g.trials, g.mean) for g in gains if isinstance(g.trials, int)]
+    per_trial, n_trials, total = max(batches)
+    best = max(upcoming, key=lambda trial: trial.worth)
+    if best.worth >= per_trial:
+        worth, what = (
+            best.worth,
+            f"the best next trial ({best.config.label()}) is expected to bring {best.worth:.2f} points",
+        )
+    else:
+        worth = per_trial
+        what = f"the next {n_trials} trials are expected to bring {total:.2f} points, {per_trial:.2f} each"
+    if worth < price:
+        return True, f"stop: {what}, less than the price of {price:g} points a trial"
+    return False, f"go on: {what}, at least the price of {price:g} points a trial"

@@ -1,0 +1,185 @@
+"""How good the recommender has been on this very history: every task foretold from the others.
+
+Scales stay at their fit on the whole history (documented); what is left out are the scores of the task, its own scale
+of effects included. Baselines see the same rows. Regret is against the best *measured* configuration of a cell, the
+same yardstick for all, so read it by comparison: noise alone gives it a floor.
+
+Shapes: R measured pairs, T tasks, C configurations, N rows of one task.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from kdrec.recommend.gain import LEAVE_Z, Risk
+from kdrec.recommend.model import Problem, Scales, covariance
+from kdrec.types import Floats, Ints
+
+MIN_TASKS: Final = 3
+WIDEN_TASKS: Final = 9
+"""Tasks needed to audit at all, and to correct intervals that proved too narrow."""
+STRATEGIES: Final = ("suggested", "always default", "best on average", "nearest task", "random")
+_SPREAD_POINTS: Final = np.array([-1.593, -0.967, -0.566, -0.187, 0.187, 0.566, 0.967, 1.593])
+"""Mid-quantiles of the standard normal, for the unknown scale of a left-out task."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Audit:
+    """Mean regrets by strategy, coverage of 80 % intervals, and the factor by which intervals are widened."""
+
+    n_tasks: int
+    n_cells: int = 0
+    regret: dict[str, float] = field(default_factory=dict)
+    coverage80: float | None = None
+    n_contrasts: int = 0
+    widen: float = 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, with a sentence that says what they are worth."""
+        if not self.regret:
+            note = (
+                f"unaudited: leaving one task out needs {MIN_TASKS} tasks with the default and an alternative measured"
+            )
+            return {"audited": False, "n_tasks": self.n_tasks, "note": f"{note}; here are {self.n_tasks}"}
+        corrected = (
+            f"intervals were widened by {self.widen:.2f}"
+            if self.widen > 1
+            else "intervals stand as the model gives them"
+        )
+        if self.n_tasks < WIDEN_TASKS:
+            corrected = f"intervals are not corrected with fewer than {WIDEN_TASKS} tasks"
+        return {
+            "audited": True,
+            "n_tasks": self.n_tasks,
+            "n_cells": self.n_cells,
+            "regret": {name: round(value, 3) for name, value in self.regret.items()},
+            "coverage80": None if self.coverage80 is None else round(self.coverage80, 3),
+            "n_contrasts": self.n_contrasts,
+            "widened": round(self.widen, 3),
+            "note": f"leave one task out, regret in points against the best measured of each cell; {corrected}",
+        }
+
+
+def audit(p: Problem, s: Scales, spread: float, danger: Risk, near_TT: Floats) -> Audit:
+    """Foretell every task from the others by the block formula of the inverse covariance (Rasmussen & Williams 5.12).
+
+    `spread` is the fitted sd of the log scale of effects over tasks, `near_TT` the similarity of the tasks of `p`.
+    """
+    task_R = p.task_D[p.cell_R]
+    with_default = {int(t) for t in np.unique(task_R[p.config_R == 0])}
+    tasks = [t for t in with_default if ((task_R == t) & (p.config_R > 0)).any()]
+    if len(tasks) < MIN_TASKS:
+        return Audit(n_tasks=len(tasks))
+    precision_RR = np.linalg.inv(covariance(s, p)[0])
+    weights_R = precision_RR @ p.y_R
+    regrets: dict[str, list[float]] = {name: [] for name in STRATEGIES}
+    scores: list[Floats] = []
+    covered: list[Floats] = []
+    for task in sorted(tasks):
+        rows = np.flatnonzero(task_R == task)
+        cov_NN = np.linalg.inv(precision_RR[np.ix_(rows, rows)])
+        foretold_N = p.y_R[rows] - cov_NN @ weights_R[rows]
+        for cell in np.unique(p.cell_R[rows]):
+            members = np.flatnonzero(p.cell_R[rows] == cell)
+            if (p.config_R[rows[members]] != 0).all() or len(members) < 2:
+                continue
+            seen = _contrasts(p, s, rows[members], foretold_N[members], cov_NN[np.ix_(members, members)])
+            _add_regrets(regrets, p, rows[members], task, seen, danger, near_TT)
+            z_N, inside_N = _calibration(seen, spread)
+            scores.append(z_N)
+            covered.append(inside_N)
+    return Audit(
+        n_tasks=len(tasks),
+        n_cells=len(scores),
+        regret={name: float(np.mean(values)) for name, values in regrets.items()},
+        coverage80=float(np.mean([inside.mean() for inside in covered])),
+        n_contrasts=sum(len(z) for z in scores),
+        widen=_widening(scores) if len(tasks) >= WIDEN_TASKS else 1.0,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Contrasts:
+    """Differences from the default in one cell, at scale 1: foretold mean and variance, noise, and what was seen."""
+
+    config_N: Ints
+    mean_N: Floats
+    variance_N: Floats
+    noise_N: Floats
+    seen_N: Floats
+
+
+def _contrasts(p: Problem, s: Scales, rows: Ints, foretold_N: Floats, cov_NN: Floats) -> _Contrasts:
+    base = int(np.flatnonzero(p.config_R[rows] == 0)[0])
+    rest = np.flatnonzero(p.config_R[rows] != 0)
+    noise_N = p.variance_R[rows] * s.noise_factor
+    total_N = cov_NN[rest, rest] - 2 * cov_NN[rest, base] + cov_NN[base, base]
+    scale = s.scale_T[p.task_D[p.cell_R[rows[0]]]]
+    return _Contrasts(
+        config_N=p.config_R[rows[rest]],
+        mean_N=(foretold_N[rest] - foretold_N[base]) / scale,
+        variance_N=np.maximum(total_N - noise_N[rest] - noise_N[base], 1e-6) / scale**2,
+        noise_N=noise_N[rest] + noise_N[base],
+        seen_N=p.y_R[rows[rest]] - p.y_R[rows[base]],
+    )
+
+
+def _calibration(c: _Contrasts, spread: float) -> tuple[Floats, Floats]:
+    """Standardised surprises, and whether each lies in the central 80 %, with the task's scale unknown."""
+    scale_Q = np.exp(spread * _SPREAD_POINTS)
+    mean_N = c.mean_N * scale_Q.mean()
+    variance_N = (scale_Q**2).mean() * (c.variance_N + c.mean_N**2) - mean_N**2 + c.noise_N
+    z_N = (c.seen_N - mean_N) / np.sqrt(variance_N)
+    return z_N, np.abs(z_N) <= 1.2816
+
+
+def _widening(scores: list[Floats]) -> float:
+    """Conformal factor: the 80 % quantile of absolute surprises over what it should be, between 1 and 2.5."""
+    weights = np.concatenate([np.full(len(z), 1 / len(z)) for z in scores])
+    sizes = np.abs(np.concatenate(scores))
+    order = np.argsort(sizes, kind="stable")
+    place = int(np.searchsorted(np.cumsum(weights[order]), 0.8 * weights.sum()))
+    return float(np.clip(sizes[order][min(place, len(sizes) - 1)] / 1.2816, 1.0, 2.5))
+
+
+def _add_regrets(
+    regrets: dict[str, list[float]], p: Problem, rows: Ints, task: int, c: _Contrasts, danger: Risk, near_TT: Floats
+) -> None:
+    """Regret of every strategy in one cell, choosing among what was measured there."""
+    others = np.flatnonzero(p.task_D[p.cell_R] != task)
+    effect_N = np.append(c.seen_N, 0.0)
+    config_N = np.append(c.config_N, 0)
+    net_N = c.mean_N - danger.penalty_C[c.config_N]
+    net_N = np.where(net_N >= np.maximum(LEAVE_Z * np.sqrt(c.variance_N), 1e-9), net_N, -np.inf)
+    average_N = _average_effects(p, others, config_N)
+    by_nearness = [t for t in np.argsort(-near_TT[task], kind="stable") if t != task]
+    nearest = next((t for t in by_nearness if (p.task_D[p.cell_R[others]] == t).any()), -1)
+    near_N = _average_effects(p, others[p.task_D[p.cell_R[others]] == nearest], config_N)
+    best = effect_N.max()
+    taken = {
+        "suggested": effect_N[int(np.argmax(np.append(net_N, 0.0)))],
+        "always default": 0.0,
+        "best on average": effect_N[int(np.argmax(average_N))],
+        "nearest task": effect_N[int(np.argmax(near_N))],
+        "random": effect_N.mean(),
+    }
+    for name, effect in taken.items():
+        regrets[name].append(float(best - effect))
+
+
+def _average_effects(p: Problem, rows: Ints, config_N: Ints) -> Floats:
+    """Mean difference from the default over the cells of `rows`; 0 for the default, minus infinity where unseen."""
+    base_D = np.full(len(p.task_D), np.nan)
+    defaults = rows[p.config_R[rows] == 0]
+    base_D[p.cell_R[defaults]] = p.y_R[defaults]
+    difference = p.y_R[rows] - base_D[p.cell_R[rows]]
+    kept = np.isfinite(difference)
+    n_configs = len(p.knobs.features_CF)
+    count_C = np.bincount(p.config_R[rows][kept], minlength=n_configs)
+    total_C = np.bincount(p.config_R[rows][kept], difference[kept], n_configs)
+    mean_C = np.where(count_C > 0, total_C / np.maximum(count_C, 1), -np.inf)
+    mean_C[0] = 0.0
+    return mean_C[config_N]

@@ -1,0 +1,179 @@
+"""What tuning would buy: play the tuner on draws of the truth, noise and all, and take the true difference at its end.
+
+A tuner who believes what the recommender believes runs the suggestion and k proposed trials, one seed each, updates
+its belief with these noisy scores and takes what `decide` then says. Both the winner's curse and the doubt are inside.
+
+Shapes: C configurations, H components of the belief, N draws of the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from kdrec.recommend.model import Belief, effects_variance
+from kdrec.recommend.table import Crashes
+from kdrec.types import Floats, Gain, Ints, KDConfig
+
+LEAVE_PROBABILITY: Final = 0.7
+"""Leave the default only for a configuration that is better with this probability."""
+LEAVE_Z: Final = 0.5244
+"""Its normal quantile: mean >= 0.5244 sd."""
+N_TRUTHS: Final = 2400
+"""Draws of the truth: a Monte Carlo error of about 0.02 standard deviations in a mean gain."""
+STAGES: Final = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Risk:
+    """Crashes as they weigh on every configuration: Beta parameters by configuration, expected cost in points."""
+
+    bad_C: Floats
+    good_C: Floats
+    group_C: Ints
+    loss: float
+
+    @property
+    def probability_C(self) -> Floats:
+        """Posterior mean crash probability."""
+        chance_C: Floats = self.bad_C / (self.bad_C + self.good_C)
+        return chance_C
+
+    @property
+    def penalty_C(self) -> Floats:
+        """Expected points lost by crashes, relative to the default (configuration 0)."""
+        cost_C = self.probability_C * self.loss
+        return cost_C - cost_C[0]
+
+
+def risk(configs: Sequence[KDConfig], crashes: Crashes) -> Risk:
+    """Spread what is known of crashes by distance over the configurations."""
+    parameters = np.array([crashes.beta(config.distance) for config in configs])
+    distances = sorted({config.distance for config in configs})
+    return Risk(
+        bad_C=parameters[:, 0],
+        good_C=parameters[:, 1],
+        group_C=np.array([distances.index(config.distance) for config in configs]),
+        loss=crashes.loss,
+    )
+
+
+def decide(net_NC: Floats, sd_NC: Floats, n_candidates: int) -> Ints:
+    """The configuration of highest expected net effect among those better than the default with probability 0.7.
+
+    Effects are relative to configuration 0, the default, whose row is 0: it wins every tie.
+    """
+    allowed_NC = net_NC[:, :n_candidates] >= np.maximum(LEAVE_Z * sd_NC[:, :n_candidates], 1e-9)
+    allowed_NC[:, 0] = True
+    best_N: Ints = np.argmax(np.where(allowed_NC, net_NC[:, :n_candidates], -np.inf), axis=1)
+    return best_N
+
+
+def simulate(
+    belief: Belief, danger: Risk, order: Sequence[int], n_candidates: int, rng: np.random.Generator
+) -> tuple[Floats, tuple[int, ...]]:
+    """True gains (draws x stages) over the suggestion `order[0]` when the rest of `order` is tried; and the stages.
+
+    The last stage tries all of `order`.
+    """
+    stages = tuple(min(k, len(order) - 1) for k in (*STAGES, len(order) - 1))
+    n_each = N_TRUTHS // len(belief.mean_HC)
+    truth_NC, noise_N = _truths(belief, n_each, rng)
+    chance_NG = rng.beta(
+        danger.bad_C[_firsts(danger.group_C)],
+        danger.good_C[_firsts(danger.group_C)],
+        (len(truth_NC), danger.group_C.max() + 1),
+    )
+    chance_NC = chance_NG[:, danger.group_C]
+    net_NC = truth_NC - truth_NC[:, :1] - danger.loss * (chance_NC - chance_NC[:, :1])
+    tuner = _Tuner.start(belief, len(truth_NC))
+    gains_by_trials = {}
+    everyone = np.arange(len(truth_NC))
+    for n_trials, config in enumerate(order):
+        score_N = truth_NC[:, config] + noise_N * rng.standard_normal(len(truth_NC))
+        crashed_N = rng.random(len(truth_NC)) < chance_NC[:, config]
+        tuner.learn(config, score_N, crashed_N)
+        if n_trials in stages:
+            chosen_N = decide(*tuner.opinion(danger), n_candidates)
+            gains_by_trials[n_trials] = net_NC[everyone, chosen_N] - net_NC[:, order[0]]
+    if 0 in stages:
+        gains_by_trials[0] = np.zeros(len(truth_NC))
+    return np.stack([gains_by_trials[k] for k in stages], axis=1), stages
+
+
+def _firsts(group_C: Ints) -> Ints:
+    return np.unique(group_C, return_index=True)[1]
+
+
+def _truths(belief: Belief, n_each: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Draw scores from every component of the belief, in mirrored pairs, and the noise sd that goes with each."""
+    half = rng.standard_normal((len(belief.mean_HC), n_each // 2, belief.mean_HC.shape[1]))
+    normal = np.concatenate([half, -half], axis=1)
+    drawn = [mean + z @ _root(cov).T for mean, cov, z in zip(belief.mean_HC, belief.cov_HCC, normal, strict=True)]
+    return np.concatenate(drawn), np.repeat(np.sqrt(belief.noise_H), normal.shape[1])
+
+
+def _root(cov_CC: Floats) -> Floats:
+    """A square root of a covariance that may be singular."""
+    values, vectors = np.linalg.eigh(cov_CC)
+    root: Floats = vectors * np.sqrt(np.maximum(values, 0.0))
+    return root
+
+
+@dataclass(eq=False)
+class _Tuner:
+    """Beliefs of N tuners at once: means differ, covariances do not; components are weighed by what they foretold."""
+
+    mean_HNC: Floats
+    cov_HCC: Floats
+    noise_H: Floats
+    log_weight_HN: Floats
+
+    @classmethod
+    def start(cls, belief: Belief, n: int) -> _Tuner:
+        mean = np.repeat(belief.mean_HC[:, None, :], n, axis=1)
+        return cls(mean, belief.cov_HCC.copy(), belief.noise_H, np.zeros(mean.shape[:2]))
+
+    def learn(self, config: int, score_N: Floats, crashed_N: npt.NDArray[np.bool_]) -> None:
+        """One Kalman step on one score each; a crashed run has no score and moves no mean."""
+        variance_H = self.cov_HCC[:, config, config] + self.noise_H
+        surprise_HN = np.where(crashed_N, 0.0, score_N - self.mean_HNC[:, :, config])
+        pull_HC = self.cov_HCC[:, config, :] / variance_H[:, None]
+        self.mean_HNC += surprise_HN[:, :, None] * pull_HC[:, None, :]
+        self.cov_HCC -= pull_HC[:, :, None] * self.cov_HCC[:, config, None, :]
+        foretold_HN = -0.5 * surprise_HN**2 / variance_H[:, None] - 0.5 * np.log(variance_H)[:, None]
+        self.log_weight_HN += np.where(crashed_N, 0.0, foretold_HN)
+
+    def opinion(self, danger: Risk) -> tuple[Floats, Floats]:
+        """Expected net effects and their standard deviations (N x C), over all components."""
+        weight_HN = np.exp(self.log_weight_HN - self.log_weight_HN.max(axis=0))
+        weight_HN /= weight_HN.sum(axis=0)
+        effects_HNC = self.mean_HNC - self.mean_HNC[:, :, :1]
+        mean_NC = np.einsum("hn,hnc->nc", weight_HN, effects_HNC)
+        square_NC = np.einsum("hn,hnc->nc", weight_HN, effects_HNC**2)
+        within_NC = weight_HN.T @ effects_variance(self.cov_HCC)
+        sd_NC = np.sqrt(np.maximum(square_NC - mean_NC**2 + within_NC, 0.0))
+        return mean_NC - danger.penalty_C, sd_NC
+
+
+def summarise(gains_NS: Floats, stages: Sequence[int]) -> tuple[Gain, ...]:
+    """Means and quantiles, rounded to a thousandth of a point; the last stage is "all"."""
+    made = []
+    for index in range(len(stages)):
+        drawn = gains_NS[:, index]
+        lo90, lo80, hi80, hi90 = (round(float(q), 3) + 0.0 for q in np.quantile(drawn, (0.05, 0.1, 0.9, 0.95)))
+        made.append(
+            Gain(
+                trials="all" if index == len(STAGES) else STAGES[index],
+                mean=round(float(drawn.mean()), 3) + 0.0,
+                lo80=lo80,
+                hi80=hi80,
+                lo90=lo90,
+                hi90=hi90,
+            )
+        )
+    return tuple(made)

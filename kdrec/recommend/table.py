@@ -1,0 +1,296 @@
+"""A history reduced to what the model needs: means and counts, seed noise by cell, crashes by distance.
+
+Every later step costs by the number of measured (cell, configuration) pairs, not by the number of trials. Rows are put
+into one order first, so the order of a history changes nothing.
+
+Shapes: R measured (cell, configuration) pairs, D cells, T tasks, C configurations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
+
+import numpy as np
+
+from kdrec.errors import DataError, MismatchError
+from kdrec.recommend.design import found_space
+from kdrec.space import Space, canonical
+from kdrec.types import Floats, History, Ints, KDConfig, TaskFeatures, Trial
+
+CRASH_POINTS: Final = 5.0
+"""A run this far under its cell's median (and three robust standard deviations) counts as a crash."""
+CRASH_PRIOR: Final = (0.5, 24.0)
+"""Beta prior of a crash: as if half a crash had been seen in 24.5 runs."""
+CRASH_LOSS_PRIOR: Final = (8.0, 4.0)
+"""Points a crash costs, and the number of crashes this belief counts for."""
+NOISE_PRIOR: Final = (0.5, 4.0)
+"""Standard deviation over seeds in points, and the degrees of freedom this belief counts for."""
+NOISE_SHRINKAGE: Final = 8.0
+"""Degrees of freedom that the pooled noise counts for in the noise of one cell."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Crashes:
+    """Runs that crashed and runs that did not, by distance, and what a crash costs in points."""
+
+    crashed: Mapping[str, int]
+    runs: Mapping[str, int]
+    loss: float
+
+    def beta(self, distance: str) -> tuple[float, float]:
+        """Both parameters of the posterior of the crash probability."""
+        bad, total = self.crashed.get(distance, 0), self.runs.get(distance, 0)
+        return CRASH_PRIOR[0] + bad, CRASH_PRIOR[1] + total - bad
+
+    def probability(self, distance: str) -> float:
+        """Posterior mean of the crash probability."""
+        bad, good = self.beta(distance)
+        return bad / (bad + good)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Table:
+    """Sufficient statistics of a history, seen from the task and student asked about.
+
+    `configs[:n_candidates]` may be suggested; `configs[0]` is the default. Cell `asked` is the one asked about, with or
+    without rows. `noise_D` is the standard deviation over seeds of one run; `asked_noise` that of one validation score
+    of the asked cell. `noise_df` says from how many degrees of freedom the pool comes.
+    """
+
+    tasks: tuple[TaskFeatures, ...]
+    students: tuple[str, ...]
+    log_params: tuple[float | None, ...]
+    configs: tuple[KDConfig, ...]
+    n_candidates: int
+    task_D: Ints
+    student_D: Ints
+    asked: int
+    cell_R: Ints
+    config_R: Ints
+    mean_R: Floats
+    count_R: Floats
+    noise_D: Floats
+    noise_df: float
+    crashes: Crashes
+    trials: tuple[Trial, ...]
+    baseline_gains: tuple[float, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def asked_task(self) -> int:
+        """Index of the task asked about."""
+        return int(self.task_D[self.asked])
+
+
+def tabulate(history: History, features: TaskFeatures, student: str, space: Space | None) -> Table:
+    """Reduce `history` as seen from the task of `features` and `student`.
+
+    Other tasks speak with their test scores (validation where a cell has no complete test scores); the task asked about
+    speaks with its validation scores only, so a suggestion is never chosen on its own test split.
+    """
+    notes: list[str] = []
+    trials = _usable(history, notes)
+    _refuse_fractions(trials)
+    features = _completed(features, trials)
+    runs = [trial for trial in trials if trial.config.alpha > 0]
+    configs, n_candidates = _configs(runs, space)
+    cells = sorted({(trial.task, trial.student) for trial in runs} | {(features.task, student)})
+    if features.student_params is None and student not in {trial.student for trial in runs} and runs:
+        notes.append(f"no past trial used the student {student!r}, and its size is not known")
+    elif student not in {trial.student for trial in runs} and runs:
+        notes.append(f"no past trial used the student {student!r}; it is judged by its size alone")
+    known = {trial.task: trial.features for trial in trials} | {features.task: features}
+    tasks = sorted({task for task, _ in cells})
+    students = sorted({name for _, name in cells})
+    rows = _rows(runs, features.task)
+    measured = _measured(rows, cells, configs)
+    return Table(
+        tasks=tuple(known[task] for task in tasks),
+        students=tuple(students),
+        log_params=tuple(_log_params(name, student, features, runs) for name in students),
+        configs=configs,
+        n_candidates=n_candidates,
+        task_D=np.array([tasks.index(task) for task, _ in cells]),
+        student_D=np.array([students.index(name) for _, name in cells]),
+        asked=cells.index((features.task, student)),
+        **measured,
+        trials=tuple(trials),
+        baseline_gains=_baseline_gains(trials, configs[0]),
+        notes=tuple(notes),
+    )
+
+
+def _usable(history: History, notes: list[str]) -> list[Trial]:
+    """Completed and diverged trials in canonical spelling and order, each once."""
+    spelled = (trial for trial in history if trial.status != "failed")
+    kept: dict[tuple[object, ...], Trial] = {}
+    n_seen = 0
+    for trial in spelled:
+        n_seen += 1
+        config = canonical(trial.config)
+        trial = trial if config == trial.config else replace(trial, config=config)
+        key = _identity(trial)
+        if key not in kept or (trial.run_id, trial.seconds) < (kept[key].run_id, kept[key].seconds):
+            kept[key] = trial
+    n_failed = len(history) - n_seen
+    if n_failed:
+        notes.append(f"{n_failed} failed trials are no evidence and were left out")
+    if n_seen > len(kept):
+        notes.append(f"{n_seen - len(kept)} repeated rows were counted once")
+    return [kept[key] for key in sorted(kept)]
+
+
+def _identity(trial: Trial) -> tuple[object, ...]:
+    config, scores = trial.config, (trial.val_score, trial.test_score, trial.val_loss)
+    return (
+        *(trial.task, trial.student, config.alpha, config.distance, config.teacher, config.tau_t, config.tau_s),
+        *(config.scale_soft_loss, trial.seed, trial.status, trial.fingerprint),
+        *(-1.0 if score is None else score for score in scores),
+    )
+
+
+def _refuse_fractions(trials: Sequence[Trial]) -> None:
+    """Scores are on a 0-100 scale; a task whose best score is at most 1 was recorded as a fraction."""
+    top: dict[str, float] = defaultdict(float)
+    for trial in trials:
+        top[trial.task] = max(top[trial.task], trial.val_score or 0.0, trial.test_score or 0.0)
+    wrong = sorted(task for task, score in top.items() if 0 < score <= 1)
+    if wrong:
+        raise DataError(
+            f"scores are on a 0-100 scale, but those of task {wrong[0]!r} are at most 1: multiply fractions by 100"
+        )
+
+
+def _completed(features: TaskFeatures, trials: Sequence[Trial]) -> TaskFeatures:
+    """Fill what is not known of the asked task from its own past trials; refuse what contradicts them."""
+    for trial in trials:
+        if trial.task != features.task:
+            continue
+        for name in ("family", "n_classes"):
+            said, stored = getattr(features, name), getattr(trial.features, name)
+            if said is not None and stored is not None and said != stored:
+                raise MismatchError(
+                    f"task {features.task!r} has {name} {stored!r} in the history but {said!r} in the features given; "
+                    "a different task needs a different name"
+                )
+        own = {f.name: getattr(trial.features, f.name) for f in fields(features) if f.name != "student_params"}
+        missing = {name: value for name, value in own.items() if getattr(features, name) is None and value is not None}
+        features = replace(features, **missing)
+    return features
+
+
+def _configs(runs: Sequence[Trial], space: Space | None) -> tuple[tuple[KDConfig, ...], int]:
+    """Candidates, the default first; then configurations that were tried but may not be suggested."""
+    tried = {trial.config for trial in runs}
+    candidates, default = found_space(tried) if space is None else (space.configs(), space.default())
+    ordered = [default, *(config for config in candidates if config != default)]
+    return tuple(ordered + sorted(tried - set(ordered))), len(ordered)
+
+
+def _log_params(name: str, student: str, features: TaskFeatures, runs: Iterable[Trial]) -> float | None:
+    seen = sorted(t.features.student_params for t in runs if t.student == name and t.features.student_params)
+    if seen:
+        return math.log(seen[len(seen) // 2])
+    return math.log(features.student_params) if name == student and features.student_params else None
+
+
+def _rows(runs: Iterable[Trial], asked_task: str) -> dict[tuple[str, str], list[tuple[KDConfig, float | None]]]:
+    """Per cell its runs as (configuration, score); None is a diverged run."""
+    cells: dict[tuple[str, str], list[Trial]] = defaultdict(list)
+    for trial in runs:
+        cells[trial.task, trial.student].append(trial)
+    made = {}
+    for (task, student), members in cells.items():
+        tested = task != asked_task and all(t.test_score is not None for t in members if t.status == "completed")
+        made[task, student] = [
+            (t.config, (t.test_score if tested else t.val_score) if t.status == "completed" else None) for t in members
+        ]
+    return made
+
+
+def _measured(
+    rows: Mapping[tuple[str, str], Sequence[tuple[KDConfig, float | None]]],
+    cells: Sequence[tuple[str, str]],
+    configs: Sequence[KDConfig],
+) -> dict[str, Any]:
+    """Means, counts, noise and crashes of all cells: the statistical half of a `Table`."""
+    place = {config: index for index, config in enumerate(configs)}
+    cell_R: list[int] = []
+    config_R: list[int] = []
+    mean_R: list[float] = []
+    count_R: list[float] = []
+    ss_D, df_D = np.zeros(len(cells)), np.zeros(len(cells))
+    crashed: dict[str, int] = defaultdict(int)
+    runs: dict[str, int] = defaultdict(int)
+    depths: list[float] = []
+    for number, cell in enumerate(cells):
+        scores: dict[int, list[float | None]] = defaultdict(list)
+        for config, score in rows.get(cell, ()):
+            scores[place[config]].append(score)
+        floor, median = _floor(scores)
+        for index in sorted(scores):
+            whole = [s for s in scores[index] if s is not None]
+            spared = index == 0 and bool(whole) and max(whole) < floor  # a default bad in every run is bad, not unlucky
+            good = whole if spared else [s for s in whole if s >= floor]
+            runs[configs[index].distance] += len(scores[index])
+            crashed[configs[index].distance] += len(scores[index]) - len(good)
+            depths.extend(median - s for s in whole if s not in good)
+            if good:
+                cell_R.append(number)
+                config_R.append(index)
+                mean_R.append(sum(good) / len(good))
+                count_R.append(float(len(good)))
+                ss_D[number] += sum((s - mean_R[-1]) ** 2 for s in good)
+                df_D[number] += len(good) - 1
+    noise_D = _noise(ss_D, df_D)
+    loss, weight = CRASH_LOSS_PRIOR
+    return {
+        "cell_R": np.array(cell_R, dtype=np.int64),
+        "config_R": np.array(config_R, dtype=np.int64),
+        "mean_R": np.array(mean_R),
+        "count_R": np.array(count_R),
+        "noise_D": noise_D,
+        "noise_df": float(df_D.sum()),
+        "crashes": Crashes(
+            crashed=dict(crashed), runs=dict(runs), loss=(loss * weight + sum(depths)) / (weight + len(depths))
+        ),
+    }
+
+
+def _floor(scores: Mapping[int, Sequence[float | None]]) -> tuple[float, float]:
+    """Score under which a run of this cell counts as crashed, and the cell's median over configurations."""
+    means = [
+        np.mean([s for s in runs if s is not None]) for runs in scores.values() if any(s is not None for s in runs)
+    ]
+    if not means:
+        return -math.inf, 0.0
+    median = float(np.median(means))
+    spread = 1.4826 * float(np.median(np.abs(np.array(means) - median)))
+    return median - max(CRASH_POINTS, 3 * spread), median
+
+
+def _noise(ss_D: Floats, df_D: Floats) -> Floats:
+    """Standard deviation over seeds of every cell, shrunk to the pool: sqrt((SS + d0 s0^2) / (df + d0))."""
+    prior, weight = NOISE_PRIOR
+    pooled = (ss_D.sum() + weight * prior**2) / (df_D.sum() + weight)
+    noise_D: Floats = np.sqrt((ss_D + NOISE_SHRINKAGE * pooled) / (df_D + NOISE_SHRINKAGE))
+    return noise_D
+
+
+def _baseline_gains(trials: Iterable[Trial], default: KDConfig) -> tuple[float, ...]:
+    """Per cell: the default's mean test (else validation) score less that of labels alone, where both were run."""
+    scores: dict[tuple[str, str, bool], list[float]] = defaultdict(list)
+    for trial in trials:
+        score = trial.test_score if trial.test_score is not None else trial.val_score
+        if trial.status == "completed" and score is not None and (trial.config == default or trial.config.alpha == 0):
+            scores[trial.task, trial.student, trial.config.alpha == 0].append(score)
+    gains = []
+    for task, student, plain in sorted(scores):
+        if plain and (task, student, False) in scores:
+            taught, bare = scores[task, student, False], scores[task, student, True]
+            gains.append(sum(taught) / len(taught) - sum(bare) / len(bare))
+    return tuple(gains)
