@@ -51,6 +51,24 @@ def _number(name: str, value: object, low: float, high: float = math.inf, *, ope
         raise BadArgument(f"{name} must be in {left}{low:g}, {high:g}{right}, got {value!r}")
 
 
+def _as_floats(noun: object, *names: str) -> None:
+    """Give 1 and 1.0 one spelling, and so one hash."""
+    for name in names:
+        object.__setattr__(noun, name, float(getattr(noun, name)) + 0.0)  # -0.0 is 0.0
+
+
+def _spelled(value: float) -> str:
+    """The shortest text that reads back as exactly `value`: 0.1, and 1 rather than 1.0."""
+    return repr(float(value)).removesuffix(".0")
+
+
+def _parsed(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise BadArgument(f"{name} must be a number, got {text!r}") from None
+
+
 def _count(name: str, value: object, low: int = 1) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
         raise BadArgument(f"{name} must be a whole number of at least {low}, got {value!r}")
@@ -99,37 +117,36 @@ class KDConfig:
         _number("tau_t", self.tau_t, 0, open_low=True)
         _number("tau_s", self.tau_s, 0, open_low=True)
         _one_of("scale_soft_loss", self.scale_soft_loss, ("none", "tau_t*tau_s"))
-        for knob in ("alpha", "tau_t", "tau_s"):  # 1 and 1.0 are one configuration, with one spelling and one hash
-            object.__setattr__(self, knob, float(getattr(self, knob)))
+        _as_floats(self, "alpha", "tau_t", "tau_s")
 
     def to_params(self) -> dict[str, str]:
         """Few short strings for an MLflow run; `from_params` is the inverse."""
         params = {
-            "alpha": f"{self.alpha:.17g}",
+            "alpha": _spelled(self.alpha),
             "distance": self.distance,
             "teacher": self.teacher,
-            "tau_t": f"{self.tau_t:.17g}",
-            "tau_s": f"{self.tau_s:.17g}",
+            "tau_t": _spelled(self.tau_t),
+            "tau_s": _spelled(self.tau_s),
         }
         return params if self.scale_soft_loss == "none" else {**params, "scale_soft_loss": self.scale_soft_loss}
 
     @classmethod
     def from_params(cls, params: Mapping[str, str]) -> Self:
         """Rebuild a configuration from the strings of `to_params` (other keys are ignored)."""
-        try:
-            return cls(
-                alpha=float(params["alpha"]),
-                distance=params["distance"],  # type: ignore[arg-type]
-                teacher=params["teacher"],  # type: ignore[arg-type]
-                tau_t=float(params["tau_t"]),
-                tau_s=float(params["tau_s"]),
-                scale_soft_loss=params.get("scale_soft_loss", "none"),  # type: ignore[arg-type]
-            )
-        except KeyError as missing:
-            raise BadArgument(f"a configuration needs the knobs {', '.join(KNOBS)}; {missing} is missing") from None
+        for knob in KNOBS:
+            if knob not in params:
+                raise BadArgument(f"a configuration needs the knobs {', '.join(KNOBS)}; {knob!r} is missing")
+        return cls(
+            alpha=_parsed("alpha", params["alpha"]),
+            distance=params["distance"],  # type: ignore[arg-type]
+            teacher=params["teacher"],  # type: ignore[arg-type]
+            tau_t=_parsed("tau_t", params["tau_t"]),
+            tau_s=_parsed("tau_s", params["tau_s"]),
+            scale_soft_loss=params.get("scale_soft_loss", "none"),  # type: ignore[arg-type]
+        )
 
     def label(self) -> str:
-        """One short line for tables: ``t_ll ce a=0.5 t=4/1``; the baseline is ``labels only``."""
+        """One short line for tables: ``t_ll ce alpha=0.5 tau=4/1``; the baseline is ``labels only``."""
         if self.alpha == 0:
             return "labels only"
         taus = "" if self.distance == "mse" else f" tau={self.tau_t:g}/{self.tau_s:g}"
@@ -168,6 +185,7 @@ class Training:
         _number("warmup_ratio", self.warmup_ratio, 0, 1)
         _number("weight_decay", self.weight_decay, 0)
         _number("max_grad_norm", self.max_grad_norm, 0, open_low=True)
+        _as_floats(self, "learning_rate", "warmup_ratio", "weight_decay", "max_grad_norm")
         if self.batch_size % self.gradient_accumulation_steps:
             raise BadArgument(
                 "batch_size counts the examples of one optimizer step, so it must be a multiple of "
@@ -187,10 +205,12 @@ class TeacherTraining:
     evaluations_per_epoch: int = 2
 
     def __post_init__(self) -> None:
-        if not self.learning_rates or not self.seeds:
-            raise BadArgument("a teacher needs at least one learning rate and one seed")
-        for training in self.runs():
-            training.__post_init__()
+        for name in ("learning_rates", "seeds"):
+            values = getattr(self, name)
+            if not values or len(set(values)) != len(values):
+                raise BadArgument(f"{name} of a teacher must be distinct, at least one, got {list(values)}")
+        self.runs()  # every run checks itself
+        object.__setattr__(self, "learning_rates", tuple(float(rate) for rate in self.learning_rates))
 
     def runs(self) -> tuple[Training, ...]:
         """Every fine-tuning run, in the order in which ties between their candidates are broken."""
@@ -235,7 +255,7 @@ class ModelCard:
         if (self.role == "student") != (self.teacher is not None):
             raise BadArgument(f"model {self.name!r}: a student names its teacher and a teacher names none")
         if self.layers is not None and (
-            not self.layers or list(self.layers) != sorted(set(self.layers)) or len(self.layers) != self.n_layers
+            list(self.layers) != sorted(set(self.layers)) or len(self.layers) != self.n_layers or self.layers[0] < 0
         ):
             raise BadArgument(
                 f"model {self.name!r}: layers must be n_layers = {self.n_layers} rising indices, got {self.layers}"
@@ -411,19 +431,17 @@ class Trial:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Build a trial from a flat row; absent optional columns are None."""
-        feature_names = {f.name for f in fields(TaskFeatures)}
-        config_names = {f.name for f in fields(KDConfig)}
-        own = {f.name for f in fields(cls)} - {"features", "config"}
         given = {key: value for key, value in row.items() if value is not None}
-        try:
-            return cls(
-                features=TaskFeatures(**{k: v for k, v in given.items() if k in feature_names}),
-                config=KDConfig(**{k: v for k, v in given.items() if k in config_names}),
-                **{k: given.get(k) for k in ("val_score", "val_loss", "test_score")},
-                **{k: v for k, v in given.items() if k in own and k not in ("val_score", "val_loss", "test_score")},
-            )
-        except TypeError as error:
-            raise BadArgument(f"a history row lacks a needed column: {error}") from None
+        for column in _NEEDED_COLUMNS:
+            if column not in given:
+                raise BadArgument(f"a history row needs a value for {column!r}")
+
+        def part(kind: type) -> dict[str, Any]:
+            return {f.name: given[f.name] for f in fields(kind) if f.name in given}
+
+        measured = {name: given.get(name) for name in ("val_score", "val_loss", "test_score")}
+        own: dict[str, Any] = {**part(cls), **measured}
+        return cls(**{**own, "features": TaskFeatures(**part(TaskFeatures)), "config": KDConfig(**part(KDConfig))})
 
 
 HISTORY_COLUMNS: Final = (
@@ -434,6 +452,9 @@ HISTORY_COLUMNS: Final = (
     *("scale_soft_loss", "fingerprint"),
 )
 """Columns of an exported history, in order. The last two may be absent on import (defaults: none, empty)."""
+
+_NEEDED_COLUMNS: Final = ("task", "student", *KNOBS, "seed", "status", "seconds")
+"""Columns of a history row that nothing can stand in for."""
 
 
 @dataclass(frozen=True)
