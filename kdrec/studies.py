@@ -1,6 +1,6 @@
 """A Study: which cells are searched, how, and with which seeds; read from one TOML file under `flows/studies/`.
 
-Only the form of the file is known here. Whether a task or a student exists is asked of `tasks` and `catalog` by `trial`.
+Only the form of the file is known here. Whether a task or a student exists is asked by `trial`.
 """
 
 from __future__ import annotations
@@ -56,6 +56,12 @@ class Override:
     def fits(self, cell: Cell) -> bool:
         return self.task in (None, cell.task) and self.student in (None, cell.student)
 
+    def check_fits_some(self, tasks: tuple[str, ...], students: tuple[str, ...]) -> None:
+        """Refuse an override that no cell would see: a mistyped name must not be dropped in silence."""
+        for kind, name, known in (("task", self.task, tasks), ("student", self.student, students)):
+            if name is not None and name not in known:
+                raise BadArgument(f"[[override]]: {kind} {name!r} is not in this study{did_you_mean(str(name), known)}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class OwnData:
@@ -65,6 +71,15 @@ class OwnData:
     text: str | tuple[str, ...]
     label: str
     test: str | None = None
+
+    def __post_init__(self) -> None:
+        columns = self.text if isinstance(self.text, tuple) else (self.text,)
+        if len(columns) not in (1, 2) or not all(isinstance(column, str) for column in columns):
+            raise BadArgument(f"text must be the name of one column, or a list of two, got {self.text!r}")
+        for name in ("path", "label", "test"):
+            value = getattr(self, name)
+            if not (isinstance(value, str) and value) and (name != "test" or value is not None):
+                raise BadArgument(f"{name} must be a text, got {value!r}")
 
     def located(self, base: Path) -> Self:
         """The same with paths made absolute from the folder of the study file."""
@@ -89,18 +104,22 @@ class Study:
 
     def __post_init__(self) -> None:
         check_name("name of a study", self.name)
+        for name in self.tasks + self.students:
+            check_name("task or student", name)
+        for seed in self.seeds:
+            replace(self.training, seed=seed)  # checks itself
         for kind in ("tasks", "students", "seeds"):
             values = getattr(self, kind)
             if not values or len(set(values)) != len(values):
                 raise BadArgument(f"{kind} of study {self.name!r} must be distinct, at least one, got {list(values)}")
-        for name in self.tasks + self.students:
-            check_name("task or student", name)
         if self.search not in STRATEGIES:
             near = did_you_mean(str(self.search), STRATEGIES)
             raise BadArgument(f"search must be one of {', '.join(STRATEGIES)}, got {self.search!r}{near}")
         for name in self.data:
             if name not in self.tasks:
                 raise BadArgument(f"[data.{name}] describes no task of this study{did_you_mean(name, self.tasks)}")
+        for override in self.overrides:
+            override.check_fits_some(self.tasks, self.students)
         for cell in self.cells():
             for seed in self.seeds:
                 self.training_for(cell, seed)
@@ -133,8 +152,7 @@ class Study:
         for key in ("tasks", "students", "seeds"):
             if key in parts and not isinstance(parts[key], tuple):
                 raise BadArgument(f"{where}: {key} must be a list, got {parts[key]!r}")
-        data = table.get("data", {})
-        _known(data, set(data), f"{where} [data]")
+        data = _table(table.get("data", {}), f"{where} [data]")
         return cls(
             **parts,
             data={name: _build(OwnData, entry, f"{where} [data.{name}]") for name, entry in data.items()},
@@ -156,6 +174,8 @@ class Study:
         except FileNotFoundError:
             near = did_you_mean(path.stem, (p.stem for p in path.parent.glob("*.toml")))
             raise DataError(f"no study file at {path}{near}") from None
+        except OSError as error:
+            raise DataError(f"the study file {path} cannot be read: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise DataError(f"{path.name} is not a TOML file: {error}") from None
 
@@ -181,10 +201,14 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
+def _table(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise BadArgument(f"{where}: a table was expected, got {value!r}")
+    return value
+
+
 def _known(table: object, known: set[str], where: str) -> None:
-    if not isinstance(table, Mapping):
-        raise BadArgument(f"{where}: a table was expected, got {table!r}")
-    for key in table:
+    for key in _table(table, where):
         if key not in known:
             raise BadArgument(f"{where}: unknown key {key!r}{did_you_mean(key, known)}")
 

@@ -1,0 +1,169 @@
+"""A study file and a Study are inverses; what the file says wrongly is one sentence that names the nearest right word."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdrec.errors import BadArgument, DataError, KdrecError
+from kdrec.studies import Cell, Study
+from kdrec.types import Training
+
+FULL = """
+name = "demo"
+tasks = ["trec", "mine"]
+students = ["small", "tiny"]
+search = "full"
+seeds = [0, 1]
+
+[space]
+alphas = [0.5, 1]
+teacher_temperatures = [1, 4]
+scale_soft_loss = "tau_t*tau_s"
+
+[rows]
+train = 1000
+
+[teacher]
+learning_rates = [1e-4]
+epochs = 2
+
+[training]
+learning_rate = 6e-4
+epochs = 8
+
+[[override]]
+task = "trec"
+epochs = 12
+
+[[override]]
+student = "tiny"
+learning_rate = 1e-3
+
+[[override]]
+task = "trec"
+student = "tiny"
+epochs = 20
+
+[data.mine]
+path = "mine.csv"
+text = ["question", "answer"]
+label = "good"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "demo.toml"
+    path.write_text(FULL, encoding="utf-8")
+    return path
+
+
+def test_from_dict_is_the_inverse_of_to_dict(file: Path):
+    for study in (Study.load(file), Study(name="least", tasks=("trec",), students=("tiny",))):
+        assert Study.from_dict(study.to_dict()) == study
+        assert Study.from_dict(json.loads(json.dumps(study.to_dict()))) == study
+        assert pickle.loads(pickle.dumps(study)) == study
+
+
+def test_later_overrides_win_where_they_fit(file: Path):
+    study = Study.load(file)
+    assert study.cells() == tuple(Cell(task=t, student=s) for t in ("trec", "mine") for s in ("small", "tiny"))
+
+    def training(cell: Cell) -> tuple[float, int, int]:
+        made = study.training_for(cell, seed=1)
+        return made.learning_rate, made.epochs, made.seed
+
+    assert [training(cell) for cell in study.cells()] == [(6e-4, 12, 1), (1e-3, 20, 1), (6e-4, 8, 1), (1e-3, 8, 1)]
+    assert Study(name="x", tasks=("a",), students=("b",)).training_for(Cell(task="a", student="b"), 3) == Training(
+        seed=3
+    )
+
+
+def test_paths_of_own_data_start_at_the_study_file(file: Path):
+    own = Study.load(file).data["mine"]
+    assert own.path == str(file.parent / "mine.csv")
+    assert (own.text, own.label, own.test) == (("question", "answer"), "good", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ('tsks = ["a"]', "demo.toml: unknown key 'tsks'; did you mean 'tasks'?"),
+        ("[trainning]", "demo.toml: unknown key 'trainning'; did you mean 'training'?"),
+        (
+            "[training]\nlearning_rat = 1e-4",
+            "demo.toml [training]: unknown key 'learning_rat'; did you mean 'learning_rate'?",
+        ),
+        ("[training]\nseed = 1", "demo.toml [training]: unknown key 'seed'"),
+        ("[training]\nepochs = 0", "demo.toml [training]: epochs must be a whole number of at least 1, got 0"),
+        ("[training]\nepochs = [1]", "demo.toml [training]: epochs must be a whole number"),
+        ("[teacher]\nlearning_rates = 1e-4", "demo.toml [teacher]: lists and single values are mixed up"),
+        ("[teacher]\nlearning_rates = []", "demo.toml [teacher]: learning_rates of a teacher must be distinct"),
+        ("[space]\nalpha = [1]", "demo.toml [space]: unknown key 'alpha'; did you mean 'alphas'?"),
+        ("[space]\nalphas = [1.5]", "demo.toml [space]: alpha must be in [0, 1], got 1.5"),
+        ("[space]\nalphas = 0.5", "demo.toml [space]: lists and single values are mixed up"),
+        ("[rows]\ntrain = 3", "demo.toml [rows]: rows.train must be a whole number of at least 10, got 3"),
+        ("[rows]\ntest = true", "rows.test must be a whole number"),
+        ('search = "gredy"', "search must be one of greedy, full, suggested, got 'gredy'; did you mean 'greedy'?"),
+        ("seeds = 0", "demo.toml: seeds must be a list, got 0"),
+        ("seeds = [0, 0]", "seeds of study 'demo' must be distinct, at least one, got [0, 0]"),
+        ("seeds = [-1]", "seed must be a whole number of at least 0, got -1"),
+        ("seeds = [[0]]", "seed must be a whole number of at least 0, got [0]"),
+        (
+            '[[override]]\ntask = "trek"\nepochs = 3',
+            "[[override]]: task 'trek' is not in this study; did you mean 'trec'?",
+        ),
+        ('[[override]]\nstudent = "smal"\nepochs = 3', "student 'smal' is not in this study; did you mean 'small'?"),
+        ("[[override]]\nepoch = 3", "demo.toml [[override]]: unknown key 'epoch'; did you mean 'epochs'?"),
+        ("[[override]]\nepochs = 0", "epochs must be a whole number of at least 1, got 0"),
+        ("[override]\nepochs = 3", "demo.toml: write overrides as [[override]] tables"),
+        ("training = 3", "demo.toml [training]: a table was expected, got 3"),
+        ("data = 3", "demo.toml [data]: a table was expected, got 3"),
+        ('[data.trek]\npath = "a"\ntext = "b"\nlabel = "c"', "[data.trek] describes no task of this study"),
+        ('[data.trec]\npath = "a"\ntext = "b"', "demo.toml [data.trec]: the key 'label' is missing"),
+        ('[data.trec]\npath = 3\ntext = "b"\nlabel = "c"', "demo.toml [data.trec]: path must be a text, got 3"),
+        ('[data.trec]\npath = "a"\ntext = [1]\nlabel = "c"', "text must be the name of one column, or a list of two"),
+        ('[data.trec]\npath = "a"\ntext = ["x","y","z"]\nlabel = "c"', "or a list of two"),
+    ],
+)
+def test_a_wrong_file_gets_one_sentence(tmp_path: Path, change: str, sentence: str):
+    path = tmp_path / "demo.toml"
+    path.write_text('name = "demo"\ntasks = ["trec"]\nstudents = ["small"]\n' + change + "\n", encoding="utf-8")
+    with pytest.raises(BadArgument) as error:
+        Study.load(path)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ({"tasks": ["a"], "students": ["b"]}, "study: the key 'name' is missing"),
+        ({"name": "../x", "tasks": ["a"], "students": ["b"]}, "name of a study must be a name"),
+        ({"name": "x", "tasks": [["a"]], "students": ["b"]}, "task or student must be a name"),
+        ({"name": "x", "tasks": [3], "students": ["b"]}, "task or student must be a name"),
+        ({"name": "x", "tasks": [], "students": ["b"]}, "tasks of study 'x' must be distinct, at least one, got []"),
+        ({"name": "x", "tasks": "a", "students": ["b"]}, "study: tasks must be a list, got 'a'"),
+    ],
+)
+def test_a_wrong_table_gets_one_sentence(table: dict[str, Any], sentence: str):
+    with pytest.raises(BadArgument, match="^[^\n]*$") as error:
+        Study.from_dict(table)
+    assert sentence in str(error.value)
+
+
+def test_a_file_that_cannot_be_read_gets_one_sentence(file: Path, tmp_path: Path):
+    with pytest.raises(DataError, match="no study file at .*demi.toml; did you mean 'demo'"):
+        Study.load(tmp_path / "demi.toml")
+    (tmp_path / "broken.toml").write_text("name = ", encoding="utf-8")
+    (tmp_path / "latin.toml").write_bytes('name = "é"'.encode("latin-1"))
+    for name in ("broken.toml", "latin.toml"):
+        with pytest.raises(DataError, match=f"{name} is not a TOML file"):
+            Study.load(tmp_path / name)
+    with pytest.raises(KdrecError, match="cannot be read"):
+        Study.load(tmp_path)
