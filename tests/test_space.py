@@ -1,0 +1,151 @@
+"""Canonical forms are one spelling of equal work; neighbours differ in one knob and stay inside the space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdrec.errors import BadArgument
+from kdrec.space import DEFAULT_SPACE, GREEDY_ORDER, Space, alternatives, canonical
+from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, KDConfig
+
+configs = st.builds(
+    KDConfig,
+    alpha=st.sampled_from([0, 0.25, 0.5, 1]),
+    distance=st.sampled_from(["ce", "mse"]),
+    teacher=st.sampled_from(["t_hs", "t_ll"]),
+    tau_t=st.sampled_from([0.5, 1, 2, 4]),
+    tau_s=st.sampled_from([0.5, 1, 2, 4]),
+    scale_soft_loss=st.sampled_from(["none", "tau_t*tau_s"]),
+)
+
+
+def some(*values: Any) -> st.SearchStrategy[Any]:
+    return st.lists(st.sampled_from(values), min_size=1, unique=True).map(tuple)
+
+
+spaces = st.builds(
+    Space,
+    alphas=some(0.25, 0.5, 1.0),
+    distances=some("ce", "mse"),
+    teachers=some("t_ll", "t_hs"),
+    teacher_temperatures=some(0.5, 1.0, 2.0, 4.0),
+    student_temperatures=some("1", "tau_t"),
+    scale_soft_loss=st.sampled_from(["none", "tau_t*tau_s"]),
+)
+
+
+def test_the_default_space_has_24_canonical_configurations():
+    made = DEFAULT_SPACE.configs()
+    assert len(made) == len(set(made)) == 24
+    assert made[0] == DEFAULT_SPACE.default() == DEFAULT_CONFIG
+    # 2 alphas x 2 teachers x (ce: (1,1) (2,1) (2,2) (4,1) (4,4); mse: (1,1))
+    assert {(c.tau_t, c.tau_s) for c in made if c.distance == "ce"} == {(1, 1), (2, 1), (2, 2), (4, 1), (4, 4)}
+    assert len([c for c in made if c.distance == "mse"]) == 4
+    assert len(DEFAULT_SPACE.configs(teachers_coincide=True)) == 12
+
+
+@given(config=configs, coincide=st.booleans())
+def test_canonical_is_idempotent(config: KDConfig, coincide: bool):
+    once = canonical(config, teachers_coincide=coincide)
+    assert canonical(once, teachers_coincide=coincide) == once
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (KDConfig(alpha=0, distance="mse", teacher="t_hs", tau_t=4), BASELINE_CONFIG),
+        (KDConfig(distance="mse", tau_t=4, tau_s=4), KDConfig(distance="mse")),
+        (KDConfig(distance="mse", tau_t=4, scale_soft_loss="tau_t*tau_s"), KDConfig(distance="mse")),
+        (KDConfig(scale_soft_loss="tau_t*tau_s"), KDConfig()),
+        (KDConfig(tau_t=2, tau_s=0.5, scale_soft_loss="tau_t*tau_s"), KDConfig(tau_t=2, tau_s=0.5)),
+        (KDConfig(tau_t=2, scale_soft_loss="tau_t*tau_s"), KDConfig(tau_t=2, scale_soft_loss="tau_t*tau_s")),
+        (KDConfig(teacher="t_hs", tau_t=2), KDConfig(teacher="t_hs", tau_t=2)),
+    ],
+)
+def test_canonical_worked_examples(config: KDConfig, expected: KDConfig):
+    assert canonical(config) == expected
+
+
+def test_one_checkpoint_under_two_names_is_one_configuration():
+    assert canonical(KDConfig(teacher="t_hs"), teachers_coincide=True) == KDConfig(teacher="t_ll")
+
+
+@given(space=spaces, coincide=st.booleans())
+def test_a_space_holds_distinct_canonical_configurations_and_its_default(space: Space, coincide: bool):
+    made = space.configs(teachers_coincide=coincide)
+    assert len(set(made)) == len(made)
+    assert all(canonical(config, teachers_coincide=coincide) == config for config in made)
+    assert canonical(space.default(), teachers_coincide=coincide) in made
+
+
+@given(space=spaces, coincide=st.booleans(), data=st.data())
+def test_alternatives_are_members_that_differ_in_the_knob_alone(space: Space, coincide: bool, data: st.DataObject):
+    made = space.configs(teachers_coincide=coincide)
+    here = data.draw(st.sampled_from(made))
+    free = {
+        "distance": {"distance", "tau_t", "tau_s", "scale_soft_loss"},
+        "teacher": {"teacher"},
+        "temperatures": {"tau_t", "tau_s", "scale_soft_loss"},
+        "alpha": {"alpha"},
+    }
+    for knob in GREEDY_ORDER:
+        others = list(alternatives(here, knob, space, teachers_coincide=coincide))
+        assert len(set(others)) == len(others)
+        for other in others:
+            assert other in made
+            differing = {name for name in vars(here) if getattr(here, name) != getattr(other, name)}
+            assert differing
+            assert differing <= free[knob]
+            if knob == "distance":
+                assert "distance" in differing
+
+
+@given(space=spaces)
+def test_every_configuration_of_a_space_is_reached_by_alternatives(space: Space):
+    """Greedy could otherwise never keep it. (From mse, ce comes back at the default temperatures, and moves on.)"""
+    seen, frontier = set(), [space.default()]
+    while frontier:
+        here = frontier.pop()
+        if here not in seen:
+            seen.add(here)
+            frontier += [other for knob in GREEDY_ORDER for other in alternatives(here, knob, space)]
+    assert seen == set(space.configs())
+
+
+def test_alternatives_of_the_default_by_hand():
+    def others(knob: str, here: KDConfig = DEFAULT_CONFIG) -> list[KDConfig]:
+        return list(alternatives(here, knob, DEFAULT_SPACE))
+
+    assert others("distance") == [KDConfig(distance="mse")]
+    assert others("teacher") == [KDConfig(teacher="t_hs")]
+    assert others("alpha") == [KDConfig(alpha=1)]
+    assert others("temperatures") == [KDConfig(tau_t=t, tau_s=s) for t, s in ((2, 1), (2, 2), (4, 1), (4, 4))]
+    assert others("temperatures", KDConfig(distance="mse")) == []
+    assert others("distance", KDConfig(distance="mse", alpha=1)) == [KDConfig(alpha=1)]
+    assert list(alternatives(DEFAULT_CONFIG, "teacher", DEFAULT_SPACE, teachers_coincide=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"alphas": ()}, "alphas of a space must be distinct values, at least one"),
+        ({"alphas": (0.5, 0.5)}, "distinct"),
+        ({"alphas": (0.0, 0.5)}, "above 0"),
+        ({"alphas": (0.5, 2.0)}, r"alpha must be in \[0, 1\], got 2.0"),
+        ({"distances": ("ce", "kl")}, "distance must be one of ce, mse, got 'kl'"),
+        ({"student_temperatures": ("2",)}, "'1' or 'tau_t'"),
+        ({"teacher_temperatures": (0.0,)}, r"tau_t must be in \(0, inf\)"),
+    ],
+)
+def test_a_bad_space_gets_one_sentence(values: dict[str, Any], words: str):
+    with pytest.raises(BadArgument, match=words):
+        Space(**values)
+
+
+def test_an_unknown_knob_is_refused():
+    with pytest.raises(BadArgument, match="knob must be one of distance, teacher, temperatures, alpha, got 'tau_t'"):
+        list(alternatives(DEFAULT_CONFIG, "tau_t", DEFAULT_SPACE))
