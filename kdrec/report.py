@@ -6,12 +6,13 @@ like is said by a protocol, so that `trial` need not be imported.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from statistics import fmean
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -19,6 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, Gain, History, KDConfig, ModelCard, Suggestion, Trial
+
+if TYPE_CHECKING:
+    from kdrec.tasks import KnownTask
 
 MISSING: Final = "-"
 
@@ -88,6 +92,8 @@ def suggestion_text(suggestion: Suggestion) -> Group:
         title = "If you tune all the same, try:" if suggestion.stop else "Try next:"
         parts += [Text(f"\n{title}"), _next_table(suggestion)]
     parts.append(Text(f"\n{_evidence_line(suggestion.evidence)}"))
+    parts += [Text(f"- {note}") for note in suggestion.evidence.get("notes", ())]
+    parts += [Text(f"- {suggestion.audit['note']}")] if "note" in suggestion.audit else []
     return Group(*parts)
 
 
@@ -124,20 +130,20 @@ def history_line(history: History) -> str:
 def models_table(cards: Iterable[ModelCard]) -> Table:
     """Teachers and, below each, the students that can be made from it."""
     cards = list(cards)
-    table = _table("model", numbers=("layers", "hidden", "parameters", "max length"), rest=("from", "licence"))
+    table = _table("model", numbers=("layers", "hidden", "parameters"), rest=("from",))
     for card in sorted(cards, key=lambda card: (card.teacher or card.name, card.role != "teacher", -card.n_params)):
         name = f"  {card.name}" if card.teacher else card.name
-        figures = (str(card.n_layers), str(card.hidden_size), _millions(card.n_params), str(card.max_length))
-        table.add_row(*map(Text, (name, *figures, _origin(card), card.licence)))
+        figures = (str(card.n_layers), str(card.hidden_size), f"{card.n_params / 1e6:.1f} M")
+        table.add_row(*map(Text, (name, *figures, _origin(card))))
     return table
 
 
-def tasks_table(rows: Iterable[Mapping[str, str]]) -> Table:
-    """The catalogue of tasks; every row holds the same columns, named by its keys."""
-    rows = list(rows)
-    table = _table(*(rows[0] if rows else ()))
-    for row in rows:
-        table.add_row(*map(Text, row.values()))
+def tasks_table(tasks: Iterable[KnownTask]) -> Table:
+    """The catalogue of tasks: what each is, and where it comes from."""
+    table = _table("task", "family", numbers=("labels",), rest=("metric", "from", "about"))
+    for task in tasks:
+        about = f"{task.note or task.name} (licence: {task.licence})"
+        table.add_row(*map(Text, (task.name, task.family, str(task.n_labels), task.metric, task.source_kind, about)))
     return table
 
 
@@ -216,10 +222,9 @@ def _headline(suggestion: Suggestion) -> Text:
 
 
 def _verdict(suggestion: Suggestion) -> Text:
-    reason = suggestion.reason.strip()
-    sentence = f"{reason[:1].upper()}{reason[1:]}{'' if reason.endswith(('.', '!', '?')) else '.'}" if reason else ""
-    text = Text("\n").append("Stop here." if suggestion.stop else "Go on tuning.", style="bold")
-    return text.append(f" {sentence}" if sentence else "")
+    reason = suggestion.reason.strip().removeprefix("stop:").removeprefix("go on:").strip()
+    sentence = f" {reason[:1].upper()}{reason[1:]}{'' if reason.endswith(('.', '!', '?')) else '.'}" if reason else ""
+    return Text("\n").append("Stop here." if suggestion.stop else "Go on tuning.", style="bold").append(sentence)
 
 
 def _gain_table(suggestion: Suggestion) -> Table:
@@ -237,25 +242,21 @@ def _next_table(suggestion: Suggestion) -> Table:
 
 
 def _evidence_line(evidence: Mapping[str, Any]) -> str:
-    tasks, trials = _size(evidence.get("tasks")), _size(evidence.get("trials"))
-    if tasks is None or trials is None:
-        known = ", ".join(f"{key} {value}" for key, value in evidence.items() if isinstance(value, (str, int, float)))
-        return f"Behind this: {known or 'no trials, only the documented default'}."
-    if not trials:
-        return "Behind this: no trials, only the documented default."
-    return f"Behind this: {_count(trials, 'trial')} of {_count(tasks, 'task')}."
-
-
-def _size(value: object) -> int | None:
-    if isinstance(value, (list, tuple, dict, set)):
-        return len(value)
-    return value if isinstance(value, int) else None
+    n_tasks, n_trials = evidence.get("n_tasks", 0), evidence.get("n_trials", 0)
+    if not n_trials:
+        return "Behind this: no trials, the prior alone."
+    similar = ", ".join(
+        f"{task} ({nearness:.2f})" for task, nearness in itertools.islice(evidence.get("similarity", {}).items(), 3)
+    )
+    return f"Behind this: {_count(n_trials, 'trial')} of {_count(n_tasks, 'task')}" + (
+        f"; nearest: {similar}." if similar else "."
+    )
 
 
 def _table(*words: str, numbers: Sequence[str] = (), rest: Sequence[str] = ()) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for word in words:
-        table.add_column(word, overflow="fold")
+    for place, word in enumerate(words):
+        table.add_column(word, overflow="fold", no_wrap=place == 0)
     for number in numbers:
         table.add_column(number, justify="right")
     for word in rest:
@@ -273,10 +274,6 @@ def _signed(value: float) -> str:
 
 def _interval(gain: Gain) -> str:
     return f"{gain.lo80 + 0.0:.2f} to {gain.hi80:.2f}"
-
-
-def _millions(n_params: int) -> str:
-    return f"{n_params / 1e6:.1f} M"
 
 
 def _origin(card: ModelCard) -> str:

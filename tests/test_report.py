@@ -126,8 +126,14 @@ SUGGESTION = Suggestion(
     ),
     next=(NextTrial(config=MSE, worth=0.123), NextTrial(config=DEFAULT_CONFIG, worth=-0.0)),
     stop=True,
-    reason="no trial is worth its price of 0.2 points",
-    evidence={"tasks": ["trec", "vader_tweets"], "trials": 40},
+    reason="stop: no trial is worth its price of 0.2 points",
+    evidence={
+        "n_tasks": 2,
+        "n_trials": 40,
+        "similarity": {"trec": 0.42, "vader_tweets": 0.1},
+        "notes": ["this task is unlike anything in this history"],
+    },
+    audit={"note": "unaudited: here are 2 tasks"},
 )
 
 
@@ -140,7 +146,9 @@ def test_a_suggestion_is_acted_on_from_its_text_at_any_width(width: int) -> None
     for row in ("1 +0.10 -0.10 to 0.20", "8 +0.40 -0.10 to 0.80", "all +0.50 -0.10 to 1.00"):
         assert row in flat
     assert "Stop here. No trial is worth its price of 0.2 points." in flat
-    assert "Behind this: 40 trials of 2 tasks." in flat
+    assert "Behind this: 40 trials of 2 tasks; nearest: trec (0.42), vader_tweets (0.10)." in flat
+    assert "- this task is unlike anything in this history" in flat
+    assert "- unaudited: here are 2 tasks" in flat
     assert "t_ll mse alpha=0.5 +0.12" in flat
 
 
@@ -154,7 +162,7 @@ def test_the_default_is_called_so_and_going_on_is_said() -> None:
 
 
 def test_no_history_is_said_rather_than_left_blank() -> None:
-    bare = replace(SUGGESTION, evidence={"tasks": [], "trials": 0})
+    bare = replace(SUGGESTION, evidence={"n_tasks": 0, "n_trials": 0})
     assert "Behind this: no trials" in report.to_text(report.suggestion_text(bare))
 
 
