@@ -1,0 +1,108 @@
+"""The columns of a history, as they stand in every form of it, and trials as rows of plain values.
+
+`docs/history-schema.md` is the same list in prose; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter, itemgetter
+from typing import Any, Final, Literal
+
+from kdrec.types import HISTORY_COLUMNS, KDConfig, TaskFeatures, Trial
+
+Kind = Literal["text", "whole", "number"]
+Row = tuple[str | int | float | None, ...]
+
+FINISHED: Final = ("completed", "diverged")
+"""Statuses that are evidence; a failed trial is none."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its kind of value, and whether a cell may be empty (unknown)."""
+
+    name: str
+    kind: Kind
+    optional: bool
+
+
+_WHOLE: Final = ("n_train", "n_classes", "student_params", "teacher_params", "seed")
+_TEXT: Final = (
+    "task",
+    "family",
+    "student",
+    "distance",
+    "teacher",
+    "status",
+    "run_id",
+    "scale_soft_loss",
+    "fingerprint",
+)
+_NEEDED: Final = ("task", "student", "alpha", "distance", "teacher", "tau_t", "tau_s", "seed", "status", "seconds")
+
+
+def _column(name: str) -> Column:
+    kind: Kind = "text" if name in _TEXT else "whole" if name in _WHOLE else "number"
+    return Column(name, kind, name not in _NEEDED)
+
+
+COLUMNS: Final = tuple(_column(name) for name in HISTORY_COLUMNS)
+NEEDED_COLUMNS: Final = HISTORY_COLUMNS[:-2]
+"""Columns that a table must have; the last two may be absent."""
+
+_FEATURES: Final = tuple(TaskFeatures.__dataclass_fields__)
+_KNOBS: Final = tuple(KDConfig.__dataclass_fields__)
+_OWN: Final = tuple(name for name in Trial.__dataclass_fields__ if name not in ("features", "config"))
+_PICK_FEATURES, _PICK_KNOBS, _PICK_OWN = (
+    itemgetter(*(HISTORY_COLUMNS.index(name) for name in names)) for names in (_FEATURES, _KNOBS, _OWN)
+)
+_NUMBERS_AT: Final = tuple(at for at, column in enumerate(COLUMNS) if column.kind == "number")
+_IDENTITY_AT: Final = (HISTORY_COLUMNS.index("fingerprint"), HISTORY_COLUMNS.index("run_id"))
+_READ: Final = attrgetter(
+    *(
+        f"features.{name}" if name in _FEATURES else f"config.{name}" if name in _KNOBS else name
+        for name in HISTORY_COLUMNS
+    )
+)
+
+
+def row_of(trial: Trial) -> Row:
+    """A trial as plain values in the order of the columns; every number is a float, and no zero is negative."""
+    row = list(_READ(trial))
+    for at in _NUMBERS_AT:
+        if row[at] is not None:
+            row[at] = float(row[at]) + 0.0
+    return tuple(row)
+
+
+def trials_of(rows: Iterable[Row]) -> list[Trial]:
+    """Rows as trials. Rows of one task share its features, and rows of one configuration share that."""
+    seen_features: dict[Row, TaskFeatures] = {}
+    seen_configs: dict[Row, KDConfig] = {}
+    trials = []
+    for row in rows:
+        about, knobs = _PICK_FEATURES(row), _PICK_KNOBS(row)
+        features = seen_features.get(about)
+        if features is None:
+            features = seen_features[about] = TaskFeatures(**dict(zip(_FEATURES, about, strict=True)))
+        config = seen_configs.get(knobs)
+        if config is None:
+            config = seen_configs[knobs] = KDConfig(**dict(zip(_KNOBS, knobs, strict=True)))
+        own: dict[str, Any] = dict(zip(_OWN, _PICK_OWN(row), strict=True))
+        trials.append(Trial(features=features, config=config, **own))
+    return trials
+
+
+def identities(row: Row) -> tuple[str, ...]:
+    """Words of which no two rows of a history share one: fingerprint and run id, or the content without both."""
+    known = [f"{at}:{row[at]}" for at in _IDENTITY_AT if row[at]]
+    return tuple(known) or (digest([row]),)
+
+
+def digest(rows: Sequence[Row], *beside: Sequence[object]) -> str:
+    """SHA-256 of rows, floats to the bit, and of what is kept beside them."""
+    return hashlib.sha256(json.dumps([rows, *beside], check_circular=False).encode()).hexdigest()

@@ -1,0 +1,211 @@
+"""Tables for people and other tools: a history as CSV or Parquet, in the form of `docs/history-schema.md`.
+
+Reading is strict: a cell that is not what its column says is refused with its column, line and value, because a number
+misread here is a wrong suggestion later.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from kdrec.errors import BadArgument, CorruptFile, DataError, NoHistory, did_you_mean
+from kdrec.history.columns import COLUMNS, FINISHED, NEEDED_COLUMNS, Column, identities, row_of
+from kdrec.sources import atomic_write
+from kdrec.types import HISTORY_COLUMNS, History, Trial
+
+_BY_NAME: Final = {column.name: column for column in COLUMNS}
+_WHOLE: Final = re.compile(r"[+-]?\d{1,19}(\.0+)?", re.ASCII)
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_EXPECTED: Final = {"text": "a text", "whole": "a whole number", "number": "a finite number"}
+
+Numbered = tuple[str, Sequence[Any]]
+"""Where a row stands (`line 7`), and its cells."""
+
+
+def read_table(path: str | Path) -> History:
+    """Read a table that `write_table` wrote, or that another tool made to the documented schema.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        A ``.csv`` (UTF-8) or ``.parquet`` file. Columns may come in any order; `scale_soft_loss` and `fingerprint` may
+        be absent.
+
+    Returns
+    -------
+    History
+        Completed and diverged trials; rows of one fingerprint or run id (or equal in all, where both are empty) are
+        kept once.
+
+    Raises
+    ------
+    DataError
+        For a missing file, a missing or unknown column, or a cell that is not what its column says.
+    CorruptFile
+        For a Parquet file that cannot be decoded.
+    NoHistory
+        When no row is a completed or diverged trial.
+    """
+    path = Path(path)
+    names, rows = _reader(path)(path)
+    _check_header(path.name, names)
+    seen: set[str] = set()
+    trials = []
+    for where, cells in rows:
+        trial = _trial(f"{path.name}, {where}", names, cells)
+        words = identities(row_of(trial))
+        if trial.status in FINISHED and seen.isdisjoint(words):
+            seen.update(words)
+            trials.append(trial)
+    if not trials:
+        raise NoHistory(f"{path.name} holds no usable row: at least one completed or diverged trial was expected")
+    return History(tuple(trials))
+
+
+def write_table(history: History, path: str | Path) -> None:
+    """Write a history as a ``.csv`` or ``.parquet`` file, wholly or not at all; `read_table` is the inverse.
+
+    Raises
+    ------
+    BadArgument
+        For another ending.
+    KdrecError
+        When the file cannot be written.
+    """
+    path = Path(path)
+    encode = {".csv": _to_csv, ".parquet": _to_parquet}.get(path.suffix.lower())
+    if encode is None:
+        raise _other_ending(path)
+    if not path.parent.is_dir():
+        raise DataError(f"there is no folder {path.parent} to write {path.name} to")
+    atomic_write(path, encode([row_of(trial) for trial in history]))
+
+
+def _to_csv(rows: Sequence[Sequence[Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HISTORY_COLUMNS)
+    writer.writerows([repr(cell) if isinstance(cell, float) else cell for cell in row] for row in rows)
+    return text.getvalue().encode()
+
+
+def _to_parquet(rows: Sequence[Sequence[Any]]) -> bytes:
+    import pyarrow
+    import pyarrow.parquet
+
+    types = {"text": pyarrow.string(), "whole": pyarrow.int64(), "number": pyarrow.float64()}
+    columns = zip(*rows, strict=True) if rows else [()] * len(COLUMNS)
+    arrays = [pyarrow.array(list(cells), types[c.kind]) for c, cells in zip(COLUMNS, columns, strict=True)]
+    sink = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(pyarrow.table(arrays, names=list(HISTORY_COLUMNS)), sink)
+    return bytes(sink.getvalue())
+
+
+def _reader(path: Path) -> Callable[[Path], tuple[list[str], Iterable[Numbered]]]:
+    reader = {".csv": _from_csv, ".parquet": _from_parquet}.get(path.suffix.lower())
+    if reader is None:
+        raise _other_ending(path)
+    if not path.is_file():
+        near = did_you_mean(path.name, (p.name for p in path.parent.glob(f"*{path.suffix}")))
+        raise DataError(f"there is no history file at {path}{near}")
+    return reader
+
+
+def _other_ending(path: Path) -> BadArgument:
+    return BadArgument(f"a history is a .csv or .parquet file, got {path.name!r}")
+
+
+def _from_csv(path: Path) -> tuple[list[str], Iterable[Numbered]]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path.name} must be UTF-8 text; byte {error.start} is not") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    rows = _csv_rows(path.name, text)
+    _, names = next(rows, ("", []))
+    return list(names), rows
+
+
+def _csv_rows(name: str, text: str) -> Iterator[Numbered]:
+    """Rows that are not blank, each with the line on which it starts."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    line = 1
+    try:
+        for cells in reader:
+            if cells:
+                yield f"line {line}", cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{name}, line {line}: not a CSV row ({error})") from None
+
+
+def _from_parquet(path: Path) -> tuple[list[str], Iterable[Numbered]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise CorruptFile(f"{path.name} cannot be read as Parquet: {str(error).splitlines()[0]:.200}") from None
+    columns = [column.to_pylist() for column in table.columns]
+    return list(table.column_names), ((f"row {at}", row) for at, row in enumerate(zip(*columns, strict=True), 1))
+
+
+def _check_header(file: str, names: Sequence[str]) -> None:
+    """Refuse a table whose columns are not those of a history."""
+    missing = [name for name in NEEDED_COLUMNS if name not in names]
+    unknown = [name for name in names if name not in HISTORY_COLUMNS]
+    if missing:
+        near = did_you_mean(missing[0], unknown) if unknown else ""
+        near = near.replace("did you mean", "is it").replace("known are", "unknown columns are")
+        raise DataError(f"{file} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}{near}")
+    if unknown:
+        raise DataError(f"{file} has an unknown column {unknown[0]!r}{did_you_mean(unknown[0], HISTORY_COLUMNS)}")
+    repeated = [name for at, name in enumerate(names) if name in names[:at]]
+    if repeated:
+        raise DataError(f"{file} has the column {repeated[0]!r} twice")
+
+
+def _trial(where: str, names: Sequence[str], cells: Sequence[Any]) -> Trial:
+    if len(cells) != len(names):
+        raise DataError(f"{where}: {len(names)} cells were expected, as in the header, got {len(cells)}")
+    row = {name: _cell(where, _BY_NAME[name], cell) for name, cell in zip(names, cells, strict=True)}
+    try:
+        return Trial.from_row(row)
+    except BadArgument as error:
+        raise DataError(f"{where}: {error}") from None
+
+
+def _cell(where: str, column: Column, cell: Any) -> str | int | float | None:
+    """One cell as what its column says; an empty one is None where that is allowed."""
+    if cell is None or cell == "":
+        if column.optional:
+            return None
+        raise DataError(f"{where}, column {column.name!r}: {_EXPECTED[column.kind]} was expected, got an empty cell")
+    value = _value(column, cell)
+    if value is None:
+        raise DataError(f"{where}, column {column.name!r}: {_EXPECTED[column.kind]} was expected, got {cell!r}")
+    return value
+
+
+def _value(column: Column, cell: Any) -> str | int | float | None:
+    """The typed value of a cell that is not empty, or None when it is of another kind."""
+    if column.kind == "text":
+        return cell if isinstance(cell, str) else None
+    if isinstance(cell, str):
+        form, text = (_WHOLE if column.kind == "whole" else _NUMBER), cell.strip()
+        if not form.fullmatch(text):
+            return None
+        cell = int(text.partition(".")[0]) if column.kind == "whole" else float(text)
+    if isinstance(cell, bool) or not isinstance(cell, (int, float)) or not math.isfinite(cell):
+        return None
+    if column.kind == "number":
+        return float(cell)
+    return int(cell) if cell == int(cell) and abs(cell) < 2**63 else None

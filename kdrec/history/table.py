@@ -1,0 +1,266 @@
+"""The synced table: one SQLite file that is replaced as a whole, with a digest of its rows inside.
+
+A file is written in memory and renamed into place, so a reader sees the old table or the new one, never a part, and
+needs no lock. A damaged file is never used: `load` refuses it, `sync` puts it aside and reads the store again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from kdrec.errors import BadArgument, CorruptFile, KdrecError, StoreError
+from kdrec.history.columns import COLUMNS, FINISHED, Row, digest, identities, row_of, trials_of
+from kdrec.home import Home
+from kdrec.sources import atomic_write
+from kdrec.types import HISTORY_COLUMNS, SCHEMA_VERSION, History, Trial
+
+Fetch = Callable[[str | None], tuple[list[Trial], str]]
+"""Given a watermark (None for all), finished trials that may have come since, and the next watermark."""
+
+IMPORTED: Final = "imported"
+"""Origin of a row that came from a file; other rows name the store they were synced from."""
+
+_SQL_TYPES: Final = {"text": "TEXT", "whole": "INTEGER", "number": "REAL"}
+_ABOUT: Final = frozenset({"digest", "store", "watermark", "marker"})
+
+
+@dataclass
+class _Table:
+    """What the file holds: rows by origin, and what is known of the store they came from."""
+
+    origins: list[str] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    store: str = ""
+    watermark: str = ""
+    marker: str = ""
+
+
+def load(home: Home) -> History:
+    """Trials of the home's store as of the last `sync`, and trials that were imported.
+
+    Returns
+    -------
+    History
+        Empty when nothing was synced yet.
+
+    Raises
+    ------
+    CorruptFile
+        When the file is damaged: its rows do not have the digest they were written with.
+    StoreError
+        When a newer kdrec wrote it.
+    """
+    if not home.history_db.exists():
+        return History()
+    table = _read(home.history_db)
+    wanted = {IMPORTED, _store_word(home)}
+    return History(
+        tuple(trials_of(row for origin, row in zip(table.origins, table.rows, strict=True) if origin in wanted))
+    )
+
+
+def sync(home: Home, fetch: Fetch, *, full: bool = False) -> int:
+    """Bring what is new in the store into the table.
+
+    Parameters
+    ----------
+    home : Home
+        Whose table, and whose store.
+    fetch : callable
+        Such as the `trials` door of a tracking store: watermark to (finished trials, next watermark).
+    full : bool
+        Read the whole store again, and forget rows that are no longer in it.
+
+    Returns
+    -------
+    int
+        Number of rows that were not there before.
+    """
+    with _locked(home):
+        table = _read_or_put_aside(home.history_db)
+        store, marker = _store_word(home), store_marker(home)  # the marker first: what comes meanwhile is new next time
+        fresh = full or table.store != store
+        before = {word for row in table.rows for word in identities(row)}
+        if fresh:
+            kept = [at for at, origin in enumerate(table.origins) if origin == IMPORTED]
+            table = _Table([IMPORTED] * len(kept), [table.rows[at] for at in kept])
+        fetched, watermark = fetch(None if fresh else table.watermark or None)
+        added = _append(table, store, fetched)
+        table.store, table.watermark, table.marker = store, watermark, marker
+        _write(home, table)
+        return sum(before.isdisjoint(identities(row)) for row in added)
+
+
+def add(home: Home, history: History) -> int:
+    """Keep trials that came from elsewhere beside the synced ones; returns how many were not there before."""
+    with _locked(home):
+        table = _read(home.history_db) if home.history_db.exists() else _Table()
+        added = _append(table, IMPORTED, history.trials)
+        if added:
+            _write(home, table)
+        return len(added)
+
+
+def changed(home: Home, marker: str | None = None) -> bool:
+    """Whether the home's store may hold what the table does not; looks at file sizes and times alone.
+
+    Parameters
+    ----------
+    home : Home
+        Whose store.
+    marker : str, optional
+        What `store_marker` said earlier; by default, what it said at the last `sync`.
+
+    Returns
+    -------
+    bool
+        Always true of a store that is no local file, and of a table that is damaged.
+    """
+    now = store_marker(home)
+    if not now:
+        return True
+    if marker is not None:
+        return marker != now
+    if not home.history_db.exists():
+        return now != _NO_STORE
+    try:
+        with _opened(home.history_db) as database:
+            about = dict(database.execute("SELECT name, value FROM about"))
+    except CorruptFile:
+        return True
+    never_synced = not about.get("store")
+    if never_synced:
+        return now != _NO_STORE
+    return (about["store"], about.get("marker")) != (_store_word(home), now)
+
+
+_NO_STORE: Final = "none"
+
+
+def store_marker(home: Home) -> str:
+    """What can be seen of a local store without opening it; changes with every write. Empty for a server."""
+    file = home.store_file
+    if file is None:
+        return ""
+    seen = []
+    for path in (file, file.with_name(f"{file.name}-wal")):
+        try:
+            status = path.stat()
+            with path.open("rb") as stream:
+                counter = os.pread(stream.fileno(), 4, 24).hex()  # SQLite counts the transactions of a database here
+            seen.append(f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}.{counter}")
+        except FileNotFoundError:
+            seen.append("-")
+        except OSError as error:
+            raise StoreError(f"the tracking store {path} cannot be read: {error.strerror}") from None
+    return _NO_STORE if seen[0] == "-" else "/".join(seen)
+
+
+def _locked(home: Home) -> AbstractContextManager[object]:
+    """Let one process at a time change the table."""
+    from filelock import FileLock
+
+    return FileLock(home.folder() / "history.lock")
+
+
+def _store_word(home: Home) -> str:
+    """Which store rows came from; a hash, because a URI may hold a password."""
+    return hashlib.sha256(str(home.store_file or home.tracking_uri).encode()).hexdigest()[:16]
+
+
+def _append(table: _Table, origin: str, trials: Sequence[Trial]) -> list[Row]:
+    """Add the finished trials that the table does not hold yet; the first of equal identity stays."""
+    known = {word for row in table.rows for word in identities(row)}
+    added = []
+    for trial in trials:
+        row = row_of(trial)
+        words = identities(row)
+        if trial.status in FINISHED and known.isdisjoint(words):
+            known.update(words)
+            added.append(row)
+    table.origins.extend([origin] * len(added))
+    table.rows.extend(added)
+    return added
+
+
+def _write(home: Home, table: _Table) -> None:
+    columns = ", ".join(f'"{column.name}" {_SQL_TYPES[column.kind]}' for column in COLUMNS)
+    about = {"store": table.store, "watermark": table.watermark, "marker": table.marker}
+    about["digest"] = digest(table.rows, table.origins, sorted(about.items()))
+    places = ", ".join("?" * (len(COLUMNS) + 1))
+    try:
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            database.execute("BEGIN")
+            database.execute("CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+            database.execute(f"CREATE TABLE trials (origin TEXT NOT NULL, {columns})")
+            database.executemany("INSERT INTO about VALUES (?, ?)", about.items())
+            rows = ((origin, *row) for origin, row in zip(table.origins, table.rows, strict=True))
+            database.executemany(f"INSERT INTO trials VALUES ({places})", rows)
+            database.execute("COMMIT")
+            data = database.serialize()
+    except OverflowError:
+        raise BadArgument("a whole number of a history must be below 2**63") from None
+    atomic_write(home.history_db, data)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """The database in a file, as it was when read; refused when it is none, or of a newer schema."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"the history file {path} cannot be read: {error.strerror}") from None
+    if not data.startswith(b"SQLite format 3\0"):
+        raise _damaged(path)
+    try:
+        with closing(sqlite3.connect(":memory:")) as database:
+            database.deserialize(data)
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA_VERSION:
+                raise StoreError(
+                    f"the history file {path} has kdrec schema {version}, and this kdrec knows schema "
+                    f"{SCHEMA_VERSION}; update kdrec to read it"
+                )
+            yield database
+    except (sqlite3.Error, UnicodeDecodeError):
+        raise _damaged(path) from None
+
+
+def _read(path: Path) -> _Table:
+    """The table in a file, checked: its form, its schema, and its rows against their digest."""
+    names = ", ".join(f'"{name}"' for name in HISTORY_COLUMNS)
+    with _opened(path) as database:
+        about = dict(database.execute("SELECT name, value FROM about"))
+        origins = [origin for (origin,) in database.execute("SELECT origin FROM trials ORDER BY rowid")]
+        rows = database.execute(f"SELECT {names} FROM trials ORDER BY rowid").fetchall()
+    if about.keys() != _ABOUT or about.pop("digest") != digest(rows, origins, sorted(about.items())):
+        raise _damaged(path)
+    return _Table(origins, rows, **about)
+
+
+def _read_or_put_aside(path: Path) -> _Table:
+    """The table in a file; an empty one when there is none, or when it is damaged and has been put aside."""
+    if not path.exists():
+        return _Table()
+    try:
+        return _read(path)
+    except CorruptFile:
+        try:
+            os.replace(path, path.with_suffix(".damaged"))
+        except OSError as error:
+            raise KdrecError(f"the damaged history file {path} cannot be put aside: {error.strerror}") from None
+        return _Table()
+
+
+def _damaged(path: Path) -> CorruptFile:
+    return CorruptFile(
+        f"the history file {path} is damaged and was not used; `kdrec history sync` makes it anew from the store"
+    )
