@@ -120,15 +120,15 @@ def _student(name: str, table: Any, teacher: ModelCard, where: str) -> ModelCard
 
 
 def _build(values: Mapping[str, Any], where: str) -> ModelCard:
+    layers = values.get("layers")
+    if layers is not None and not (isinstance(layers, list) and all(type(layer) is int for layer in layers)):
+        raise BadArgument(f"{where}: layers must be a list of whole numbers, got {layers!r}")
     for field in fields(ModelCard):
         if field.name not in values and field.name not in ("layers", "teacher"):
             raise BadArgument(f"{where}: the key {field.name!r} is missing")
     for key in ("name", "source", "licence"):
         if not isinstance(values[key], str):
             raise BadArgument(f"{where}: {key} must be a text, got {values[key]!r}")
-    layers = values.get("layers")
-    if layers is not None and not (isinstance(layers, list) and all(type(layer) is int for layer in layers)):
-        raise BadArgument(f"{where}: layers must be a list of whole numbers, got {layers!r}")
     try:
         return ModelCard(**{**values, "layers": None if layers is None else tuple(layers)})
     except BadArgument as error:
