@@ -88,7 +88,7 @@ def test_full_disk_seen_only_when_flushing_leaves_nothing_behind(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(KdrecError, match="cannot write .*file: no space left on device; free some space"):
+    with pytest.raises(KdrecError, match=r"cannot write .*file: no space left on device; free some space"):
         atomic_write(tmp_path / "file", b"new")
     assert os.listdir(tmp_path) == []
 
@@ -111,12 +111,15 @@ def test_interrupted_write_keeps_the_old_content(tmp_path: Path, stop: type[Base
     (tmp_path / "file").write_bytes(b"old")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a").write_bytes(b"old")
-    with pytest.raises(stop), atomic_path(tmp_path / "file") as path:
+
+    def stopped_half_way(path: Path) -> None:
         path.write_bytes(b"half")
         raise stop
+
+    with pytest.raises(stop), atomic_path(tmp_path / "file") as path:
+        stopped_half_way(path)
     with pytest.raises(stop), atomic_folder(tmp_path / "folder") as folder:
-        (folder / "a").write_bytes(b"half")
-        raise stop
+        stopped_half_way(folder / "a")
     assert (tmp_path / "file").read_bytes() == (tmp_path / "folder" / "a").read_bytes() == b"old"
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
@@ -131,7 +134,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 
 def test_missing_folder_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(KdrecError, match="cannot write .*none/file: no such file or directory"):
+    with pytest.raises(KdrecError, match=r"cannot write .*none/file: no such file or directory"):
         atomic_write(tmp_path / "none" / "file", b"new")
 
 
