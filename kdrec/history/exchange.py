@@ -89,7 +89,7 @@ def write_table(history: History, path: str | Path) -> None:
 
 def _to_csv(rows: Sequence[Sequence[Any]]) -> bytes:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text)  # lines end as in RFC 4180
     writer.writerow(HISTORY_COLUMNS)
     writer.writerows([repr(cell) if isinstance(cell, float) else cell for cell in row] for row in rows)
     return text.getvalue().encode()
