@@ -10,7 +10,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -37,13 +37,16 @@ class TeacherSignal:
     logits_NC: npt.NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        if self.logits_NC.ndim != 2 or len(self.ids_N) != len(self.logits_NC) or self.logits_NC.dtype != np.float32:
-            raise MismatchError(f"a teacher signal needs one fp32 row of logits per example, got {self.logits_NC.shape}")
+        ids_N, logits_NC = self.ids_N, self.logits_NC
+        if logits_NC.ndim != 2 or logits_NC.dtype != np.float32 or ids_N.shape != logits_NC.shape[:1] or not len(ids_N):
+            raise MismatchError(f"a teacher signal needs one fp32 row of logits per example, got {logits_NC.shape}")
+        if len(np.unique(ids_N)) != len(ids_N):
+            raise MismatchError("a teacher signal needs one row of logits per example, and some example has several")
         if not np.isfinite(self.logits_NC).all():
             raise CorruptFile("the teacher's logits are not finite: it diverged, and cannot teach")
-        order = np.argsort(self.ids_N, kind="stable")
-        object.__setattr__(self, "ids_N", self.ids_N[order])
-        object.__setattr__(self, "logits_NC", self.logits_NC[order])
+        order = np.argsort(ids_N, kind="stable")
+        object.__setattr__(self, "ids_N", ids_N[order])
+        object.__setattr__(self, "logits_NC", logits_NC[order])
 
     def lookup(self, ids_B: Ints) -> npt.NDArray[np.float32]:
         """Logits (B, C) of these examples, in their order; an id without logits is an error, never a guess."""
@@ -55,8 +58,9 @@ class TeacherSignal:
 
     def save(self, path: Path) -> None:
         """Write the signal in one atomic step."""
-        tensors = {"ids": self.ids_N, "logits": self.logits_NC}
-        atomic_write(path, save(tensors, metadata={"key": self.key, "sha256": _content_hash(**tensors)}))
+        content = _content_hash(self.key, self.ids_N, self.logits_NC)
+        tensors: dict[str, npt.NDArray[Any]] = {"ids": self.ids_N, "logits": self.logits_NC}
+        atomic_write(path, save(tensors, metadata={"key": self.key, "sha256": content}))
 
     @classmethod
     def load(cls, path: Path, *, key: str) -> Self:
@@ -75,7 +79,7 @@ class TeacherSignal:
                 ids_N, logits_NC = file.get_tensor("ids"), file.get_tensor("logits")
         except (SafetensorError, OSError) as error:
             raise CorruptFile(f"the cached teacher logits {path.name} cannot be read: {error}") from None
-        if header.get("sha256") != _content_hash(ids_N, logits_NC):
+        if header.get("sha256") != _content_hash(header.get("key", ""), ids_N, logits_NC):
             raise CorruptFile(f"the cached teacher logits {path.name} do not match their recorded hash")
         if header.get("key") != key:
             raise MismatchError(
@@ -85,5 +89,9 @@ class TeacherSignal:
         return cls(key=key, ids_N=ids_N, logits_NC=logits_NC)
 
 
-def _content_hash(ids: Ints, logits: npt.NDArray[np.float32]) -> str:
-    return hashlib.sha256(ids.tobytes() + logits.tobytes()).hexdigest()
+def _content_hash(key: str, *arrays: npt.NDArray[Any]) -> str:
+    """Hash of the key and of every array with its form: the same bytes under another key or shape are other content."""
+    digest = hashlib.sha256(json.dumps([key, *(f"{array.dtype}{array.shape}" for array in arrays)]).encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

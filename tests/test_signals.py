@@ -1,0 +1,133 @@
+"""Teacher logits are found by example id, and a file of them is believed only whole and with the right key."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kdrec.errors import CorruptFile, MismatchError
+from kdrec.signals import TeacherSignal, signal_key
+
+
+def a_signal(n: int = 4, key: str = "k" * 64) -> TeacherSignal:
+    ids_N = np.array([50, 3, 999, 7, 12, 1][:n])
+    logits_NC = np.stack([ids_N * 1.0, ids_N * 2.0, -ids_N], axis=1).astype(np.float32)
+    return TeacherSignal(key=key, ids_N=ids_N, logits_NC=logits_NC)
+
+
+def test_logits_are_found_by_id_in_the_order_asked_for():
+    wanted = np.array([999, 3, 50, 7, 3])
+    assert a_signal().lookup(wanted).tolist() == [[i, 2 * i, -i] for i in wanted]
+
+
+@pytest.mark.parametrize("stranger", [0, 8, 10_000])
+def test_an_id_without_logits_is_an_error(stranger: int):
+    with pytest.raises(MismatchError, match="no logits for 1 of 2 examples"):
+        a_signal().lookup(np.array([3, stranger]))
+
+
+def test_load_is_the_inverse_of_save(tmp_path: Path):
+    signal, path = a_signal(), tmp_path / "s.safetensors"
+    signal.save(path)
+    read = TeacherSignal.load(path, key=signal.key)
+    assert read.logits_NC.dtype == np.float32
+    assert np.array_equal(read.ids_N, signal.ids_N)
+    assert np.array_equal(read.logits_NC, signal.logits_NC)
+    assert [p.name for p in tmp_path.iterdir()] == ["s.safetensors"]
+
+
+def test_a_wrong_key_is_an_error(tmp_path: Path):
+    a_signal().save(tmp_path / "s.safetensors")
+    with pytest.raises(MismatchError, match="belong to another teacher, task, tokenizer or length"):
+        TeacherSignal.load(tmp_path / "s.safetensors", key="j" * 64)
+
+
+def test_the_key_depends_on_all_that_logits_depend_on():
+    parts = {"checkpoint": "a", "data": "b", "tokenizer": "c", "max_length": 8}
+    keys = {signal_key(**parts)}
+    for name, other in (("checkpoint", "x"), ("data", "x"), ("tokenizer", "x"), ("max_length", 9)):
+        keys.add(signal_key(**{**parts, name: other}))
+    assert len(keys) == 5
+
+
+def test_any_flipped_bit_is_detected(tmp_path: Path):
+    """Header, key, shape and padding included: the file is refused as corrupt, or read to the same content."""
+    signal, path = a_signal(n=2, key="k"), tmp_path / "s.safetensors"
+    signal.save(path)
+    whole = path.read_bytes()
+    survived = 0
+    for at in range(len(whole)):
+        for bit in (0, 1, 5):
+            damaged = bytearray(whole)
+            damaged[at] ^= 1 << bit
+            path.write_bytes(damaged)
+            try:
+                read = TeacherSignal.load(path, key="k")
+            except CorruptFile:
+                continue
+            survived += 1
+            assert np.array_equal(read.ids_N, signal.ids_N)
+            assert np.array_equal(read.logits_NC, signal.logits_NC)
+    assert survived < 20, "only spaces and the like in the header may change unseen"
+
+
+def test_any_truncation_is_detected(tmp_path: Path):
+    path = tmp_path / "s.safetensors"
+    a_signal().save(path)
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CorruptFile, match="the cached teacher logits"):
+            TeacherSignal.load(path, key="k" * 64)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"logits_NC": np.zeros((4, 3))}, MismatchError, "one fp32 row"),
+        ({"logits_NC": np.zeros((3, 3), np.float32)}, MismatchError, "one fp32 row"),
+        ({"logits_NC": np.zeros(4, np.float32)}, MismatchError, "one fp32 row"),
+        ({"ids_N": np.empty(0, np.int64), "logits_NC": np.empty((0, 3), np.float32)}, MismatchError, "one fp32 row"),
+        ({"ids_N": np.array([1, 2, 2, 3])}, MismatchError, "some example has several"),
+        ({"logits_NC": np.full((4, 3), np.nan, np.float32)}, CorruptFile, "not finite"),
+        ({"logits_NC": np.full((4, 3), np.inf, np.float32)}, CorruptFile, "not finite"),
+    ],
+)
+def test_what_cannot_teach_is_refused(change: dict[str, np.ndarray], error: type[Exception], words: str):
+    with pytest.raises(error, match=words):
+        dataclasses.replace(a_signal(), **change)
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from kdrec.errors import KdrecError
+from kdrec.signals import TeacherSignal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+big = TeacherSignal(key="new", ids_N=np.arange(9999), logits_NC=np.zeros((9999, 3), np.float32))
+try:
+    big.save(Path(sys.argv[1]))
+except KdrecError as error:
+    sys.exit(f"sentence: {error}")
+"""
+
+
+def test_a_full_disk_leaves_the_older_file_whole_and_is_one_sentence(tmp_path: Path):
+    """The operating system refuses the write for real (a limit on the size of files)."""
+    path = tmp_path / "s.safetensors"
+    a_signal().save(path)
+    before = path.read_bytes()
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("sentence: cannot write")
+    assert "free some space" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["s.safetensors"]
