@@ -53,6 +53,7 @@ class Checkpoint:
 
     @classmethod
     def none(cls) -> Self:
+        """Keep nothing."""
         return cls(path=None)
 
     def due(self) -> bool:
@@ -94,7 +95,7 @@ class Checkpoint:
             return None
         try:
             with safe_open(self.path, framework="pt") as file:
-                header = file.metadata()
+                header = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
             if header.pop("sha256") != _hash(header, tensors):
                 raise ValueError("content and recorded hash differ")
@@ -112,7 +113,7 @@ class Checkpoint:
 def _hash(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> str:
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
-        digest.update(name.encode())
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
         digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
