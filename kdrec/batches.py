@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from kdrec.errors import BadArgument
+from kdrec.errors import BadArgument, MismatchError
 from kdrec.signals import TeacherSignal
 from kdrec.types import Encoded, Ints
 
@@ -107,12 +107,17 @@ def collate(
     signal : TeacherSignal, optional
         The teacher.
     """
-    starts_B, lengths_B = split.offsets_N1[rows_B], split.lengths_N[rows_B]
+    starts_B = split.offsets_N1[rows_B]
+    lengths_B = split.offsets_N1[rows_B + 1] - starts_B
     inside_BL = np.arange(lengths_B.max())[None, :] < lengths_B[:, None]
     at_T = np.repeat(starts_B, lengths_B) + np.concatenate([np.arange(n) for n in lengths_B])
     tokens_T = split.input_ids_T[at_T]
     input_ids_BL = np.full(inside_BL.shape, pad_id, dtype=np.int64)
-    input_ids_BL[inside_BL] = tokens_T if vocabulary_V is None else vocabulary_V[tokens_T]
+    if vocabulary_V is not None:
+        tokens_T = vocabulary_V[tokens_T]
+        if tokens_T.min() < 0:
+            raise MismatchError("the split holds tokens that the model's compact vocabulary was not built for")
+    input_ids_BL[inside_BL] = tokens_T
     token_type_ids_BL = None
     if split.token_type_ids_T is not None:
         token_type_ids_BL = np.zeros(inside_BL.shape, dtype=np.int64)
