@@ -68,9 +68,7 @@ def standing(config: KDConfig, trials: Iterable[Trial], space: Space) -> Standin
     if not mine or len(scores) < len(mine):
         return Standing(score=-math.inf, negative_loss=-math.inf, matches_default=matches)
     losses = [math.inf if trial.val_loss is None else trial.val_loss for trial in mine]
-    return Standing(
-        score=sum(scores) / len(scores), negative_loss=-sum(losses) / len(losses), matches_default=matches
-    )
+    return Standing(score=sum(scores) / len(scores), negative_loss=-sum(losses) / len(losses), matches_default=matches)
 
 
 class _Ledger:
@@ -79,12 +77,12 @@ class _Ledger:
     def __init__(self, space: Space, evaluate: Evaluate) -> None:
         self._space, self._evaluate = space, evaluate
         self.trials: list[Trial] = []
-        self._seen: set[KDConfig] = set()
+        self.asked: set[KDConfig] = set()
 
     def try_all(self, configs: Iterable[KDConfig]) -> None:
-        new = [config for config in dict.fromkeys(configs) if config not in self._seen]
+        new = [config for config in dict.fromkeys(configs) if config not in self.asked]
         if new:
-            self._seen.update(new)
+            self.asked.update(new)
             self.trials.extend(self._evaluate(new))
 
     def best(self, configs: Iterable[KDConfig]) -> KDConfig:
@@ -142,13 +140,10 @@ def suggested(
     path: list[SearchStep] = []
     while True:
         proposal = propose(ledger.trials)
-        tried = {trial.config for trial in ledger.trials}
-        asked = dict.fromkeys(canonical(c, teachers_coincide=teachers_coincide) for c in proposal.configs)
-        new = tuple(config for config in asked if config not in tried)
+        proposed = dict.fromkeys(canonical(c, teachers_coincide=teachers_coincide) for c in proposal.configs)
+        new = tuple(config for config in proposed if config not in ledger.asked)
         done = proposal.stop or not new
-        path.append(
-            SearchStep(knob="suggested", tried=() if done else new, kept=proposal.best, reason=proposal.reason)
-        )
+        path.append(SearchStep(knob="suggested", tried=() if done else new, kept=proposal.best, reason=proposal.reason))
         if done:
             return SearchResult(best=proposal.best, path=tuple(path), trials=tuple(ledger.trials))
         ledger.try_all(new)
@@ -159,13 +154,15 @@ STRATEGIES = {"greedy": greedy, "full": full, "suggested": suggested}
 
 def _why(ledger: _Ledger, here: KDConfig, kept: KDConfig, others: Sequence[KDConfig]) -> str:
     """One line for the table: by how much the kept value won, or how close the nearest other came."""
-    rivals = [config for config in others if config not in (kept, here)] if kept != here else list(others)
-    mine, incumbent = ledger.standing(kept), ledger.standing(here)
+    winner, incumbent = ledger.standing(kept), ledger.standing(here)
     if kept != here:
-        difference = mine.score - incumbent.score
-        by = f"{difference:+.2f} points" if difference else "equal score, lower loss"
-        return f"moved: {by} on validation"
-    best = max((ledger.standing(config).score for config in rivals if config != kept), default=-math.inf)
+        if incumbent.score == -math.inf:
+            return "moved: the value before did not finish"
+        if winner.score > incumbent.score:
+            return f"moved: {winner.score - incumbent.score:+.2f} points on validation"
+        lower_loss = winner.negative_loss > incumbent.negative_loss
+        return f"moved: equal score, {'lower loss' if lower_loss else 'nearer to the default'} on validation"
+    best = max((ledger.standing(config).score for config in others if config != kept), default=-math.inf)
     if best == -math.inf:
         return "stayed: no other value finished"
-    return f"stayed: the best other value is {best - mine.score:+.2f} points"
+    return f"stayed: the best other value is {best - winner.score:+.2f} points"
