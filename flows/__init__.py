@@ -1,0 +1,6 @@
+"""Studies as Prefect flows: the only code that knows Prefect, thin around plain functions.
+
+`study` and `cell` are the flows, `conduct` what both do, `command` the command line. Below them nothing knows Prefect:
+`pieces` (what there is to do), `workers` and `children` (processes), `progress` (what is shown), `server` (an embedded
+Prefect server that goes when its owner goes).
+"""

@@ -1,0 +1,30 @@
+"""The flow `cell`: one task x student of a study with its teacher, the unit that can be sent to a work pool."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
+
+from flows.conduct import conduct
+from flows.pieces import Outcome, find_study
+from flows.study import HomeFolder, StudyName
+from kdrec.errors import BadArgument, did_you_mean
+from kdrec.home import Home
+from kdrec.studies import Cell
+
+TaskName = Annotated[str, Field(title="Task", description="A task of the study.")]
+StudentName = Annotated[str, Field(title="Student", description="A student of the study.")]
+
+
+@flow(name="cell", flow_run_name="{task}-{student}", task_runner=ThreadPoolTaskRunner(), persist_result=False)
+def cell(study: StudyName, task: TaskName, student: StudentName, home: HomeFolder = None) -> Outcome:
+    """Search one cell of a study, in one worker process; its teacher is made first if nobody made it yet."""
+    plan = find_study(study)
+    for kind, name, known in (("task", task, plan.tasks), ("student", student, plan.students)):
+        if name not in known:
+            raise BadArgument(f"study {plan.name!r} has no {kind} {name!r}{did_you_mean(name, known)}")
+    wanted = Cell(task=task, student=student)
+    return conduct(plan, [wanted], Home.at(home) if home else Home.from_env(), workers=1)[0]

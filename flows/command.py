@@ -1,0 +1,87 @@
+"""The command `python -m flows.study`: a study on this machine, with nothing set up before.
+
+Without a Prefect server of the user's (`PREFECT_API_URL`) one is started for the time of the study, with its database
+under the kdrec home. Exit codes: 0 done, 2 the user or the world has to put something right, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from types import FrameType
+
+from flows import pieces
+from flows.server import EmbeddedServer
+from kdrec.errors import KdrecError
+from kdrec.home import Home
+from kdrec.tracking import Store
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    asked = _parser().parse_args(words)
+    home = Home.at(asked.home) if asked.home else Home.from_env()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _run(asked.study, home, asked.workers)
+    except KdrecError as error:
+        print(f"kdrec: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except BaseException as error:
+        if not _is_stop(error):
+            raise
+        print("Stopped; the same command goes on from here.", file=sys.stderr)  # noqa: T201
+        return 130
+    return 0
+
+
+def _run(name: str, home: Home, workers: int | None) -> None:
+    study = pieces.find_study(name)
+    pieces.check(study)
+    server = None
+    if not os.environ.get("PREFECT_API_URL"):
+        _settle_prefect(home)
+        server = EmbeddedServer(home.folder("prefect") / "server.log")
+        os.environ["PREFECT_API_URL"] = server.url
+    Store.open(home)  # an unreachable store is told at once, and a new one is made while the server starts
+    from flows.study import study as flow
+
+    if server is not None:
+        server.wait_until_ready()
+    flow(name, home=str(home.root), workers=workers)
+
+
+def _settle_prefect(home: Home) -> None:
+    """Settings of an embedded Prefect, where the user has none: below the home, offline, silent on the terminal."""
+    settings = {"PREFECT_HOME": str(home.folder("prefect")), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    if "PREFECT_LOGGING_LEVEL" not in os.environ:
+        settings["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"  # all of it still goes to the run's log
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _is_stop(error: BaseException) -> bool:
+    """Whether this is Ctrl-C or SIGTERM, which Prefect spells in its own way while a flow runs."""
+    return isinstance(error, KeyboardInterrupt) or type(error).__name__ == "TerminationSignal"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.study", description="Run a study, or go on with one that was stopped."
+    )
+    parser.add_argument("study", metavar="STUDY", help="a study file, or the name of one under flows/studies")
+    parser.add_argument("--workers", type=_count, metavar="N", help="worker processes (default: one a core)")
+    parser.add_argument("--home", metavar="DIR", help="folder of studies, caches and history (KDREC_HOME, or ./.kdrec)")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number of at least 1 was expected, got {text!r}")
+    return int(text)

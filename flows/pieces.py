@@ -1,0 +1,153 @@
+"""A study cut into the pieces that workers do: teachers, and the cells that wait for them.
+
+Torch is loaded where a piece is done and nowhere else, so that the parent of the workers stays small; it has `Outcome`
+and `Told` in place of the nouns of `kdrec.trial`, which come with torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from kdrec import catalog, tasks
+from kdrec.errors import BadArgument, did_you_mean
+from kdrec.home import Home
+from kdrec.search import SearchStep
+from kdrec.studies import Cell, Study
+from kdrec.types import KDConfig, Trial
+
+STUDIES: Final = Path(__file__).parent / "studies"
+
+ROWS_UNKNOWN: Final = 5000
+"""Training rows taken for granted where the study sets no limit; only the order of work and first ETA depend on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """One teacher or one cell of a study: what a worker takes at once.
+
+    `units` evaluations or trials are expected, each of about `cost` in layers x rows x epochs.
+    """
+
+    role: Literal["teacher", "cell"]
+    study: Study
+    home: Home
+    task: str
+    model: str
+    teacher: str
+    units: int
+    cost: float
+
+    @property
+    def name(self) -> str:
+        """As it is called on the screen and in Prefect, such as ``trec/small``."""
+        return f"{self.task}/{self.model}"
+
+    @property
+    def needs(self) -> str | None:
+        """Name of the piece that has to be done before."""
+        return f"{self.task}/{self.teacher}" if self.role == "cell" else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """How far a piece has come."""
+
+    piece: str
+    done: int
+    expected: int
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A searched cell, as `kdrec.report` shows it."""
+
+    cell: Cell
+    trials: tuple[Trial, ...]
+    path: tuple[SearchStep, ...]
+    best: KDConfig
+
+
+def find_study(name: str) -> Study:
+    """A study by the path of its file, or by the name of a file under `flows/studies`."""
+    path = Path(name)
+    return Study.load(path if path.suffix == ".toml" or len(path.parts) > 1 else STUDIES / f"{name}.toml")
+
+
+def check(study: Study) -> None:
+    """Refuse a study that names an unknown task or student, before anything is started."""
+    for task in study.tasks:
+        if task not in study.data and task not in tasks.known():
+            raise BadArgument(f"unknown task {task!r}{did_you_mean(task, tasks.known())}")
+    for student in study.students:
+        teacher_of(student)
+
+
+def teacher_of(student: str) -> str:
+    """Name of the teacher of a student."""
+    card = catalog.card(student)
+    if card.teacher is None:
+        own = ", ".join(other.name for other in catalog.students(student))
+        raise BadArgument(f"{student!r} is a teacher, a student was expected; its students are {own}")
+    return card.teacher
+
+
+def cut(study: Study, home: Home, cells: Iterable[Cell] | None = None) -> tuple[Piece, ...]:
+    """The pieces of these cells (default: all of the study): teachers first, each kind from the heaviest down."""
+    cells = study.cells() if cells is None else tuple(cells)
+    pairs = dict.fromkeys((cell.task, teacher_of(cell.student)) for cell in cells)
+    teachers = [_teacher(study, home, task, teacher) for task, teacher in pairs]
+    students = [_cell(study, home, cell) for cell in cells]
+    return *sorted(teachers, key=_weight), *sorted(students, key=_weight)
+
+
+def do(piece: Piece, tell: Callable[[Told], None]) -> Outcome | None:
+    """Do one piece here, in this process."""
+    import torch
+    from transformers.utils import logging
+
+    from kdrec import trial
+
+    torch.set_num_threads(1)
+    logging.disable_progress_bar()  # bars of several workers would tear the study's own table
+
+    def heard(progress: trial.Progress) -> None:
+        tell(Told(piece=piece.name, done=progress.done, expected=progress.expected, message=progress.message))
+
+    if piece.role == "teacher":
+        trial.prepare_teacher(piece.study, piece.task, piece.model, piece.home, heard)
+        return None
+    found = trial.run_cell(piece.study, Cell(task=piece.task, student=piece.model), piece.home, heard)
+    return Outcome(cell=found.cell, trials=found.trials, path=found.path, best=found.best)
+
+
+def _weight(piece: Piece) -> float:
+    return -piece.units * piece.cost
+
+
+def _teacher(study: Study, home: Home, task: str, teacher: str) -> Piece:
+    training = study.teacher
+    cost = catalog.card(teacher).n_layers * (study.rows.train or ROWS_UNKNOWN) / training.evaluations_per_epoch
+    units = len(training.runs()) * training.epochs * training.evaluations_per_epoch
+    return Piece(
+        role="teacher", study=study, home=home, task=task, model=teacher, teacher=teacher, units=units, cost=cost
+    )
+
+
+def _cell(study: Study, home: Home, cell: Cell) -> Piece:
+    grid = len(study.space.configs())
+    configs = 1 + (grid if study.search == "full" else min(grid, 11))
+    epochs = study.training_for(cell, study.seeds[0]).epochs
+    return Piece(
+        role="cell",
+        study=study,
+        home=home,
+        task=cell.task,
+        model=cell.student,
+        teacher=teacher_of(cell.student),
+        units=configs * len(study.seeds),
+        cost=catalog.card(cell.student).n_layers * (study.rows.train or ROWS_UNKNOWN) * epochs,
+    )

@@ -1,0 +1,39 @@
+"""The flow `study`: all cells of a study file. Also the command `python -m flows.study STUDY`."""
+
+from __future__ import annotations
+
+import sys
+
+if __name__ == "__main__":  # the command line sets the scene before Prefect is imported and reads its settings
+    from flows.command import main
+
+    sys.exit(main())
+
+from typing import Annotated
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
+
+from flows.conduct import conduct
+from flows.pieces import Outcome, find_study
+from kdrec.home import Home
+
+StudyName = Annotated[
+    str, Field(title="Study", description="Name of a file under flows/studies, or the path of a study file.")
+]
+HomeFolder = Annotated[
+    str | None,
+    Field(title="Home", description="Folder of studies, caches and history; empty: KDREC_HOME, or ./.kdrec."),
+]
+Processes = Annotated[int | None, Field(title="Workers", ge=1, description="Worker processes; empty: one a core.")]
+
+
+@flow(name="study", flow_run_name="{study}", task_runner=ThreadPoolTaskRunner(), persist_result=False)
+def study(study: StudyName = "quickstart", home: HomeFolder = None, workers: Processes = None) -> list[Outcome]:
+    """Search every cell of a study: teachers are fine-tuned, students distilled, all of it recorded in MLflow.
+
+    Finished trials are found, not repeated: a study that was stopped goes on where it was.
+    """
+    plan = find_study(study)
+    return conduct(plan, plan.cells(), Home.at(home) if home else Home.from_env(), workers)
