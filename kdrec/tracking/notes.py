@@ -25,12 +25,26 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", plain)
 
 
+def trial_name(config: KDConfig, seed: int) -> str:
+    """Name of a trial's run, short because MLflow's table shows its first 16 letters.
+
+    >>> trial_name(KDConfig(tau_t=4), 0)
+    'ce t_ll 0.5 4/1 s0'
+    """
+    if config.alpha == 0:
+        return f"labels only s{seed}"
+    taus = "" if config.distance == "mse" else f" {config.tau_t:g}/{config.tau_s:g}"
+    scaled = "" if config.scale_soft_loss == "none" else " scaled"
+    return f"{config.distance} {config.teacher} {config.alpha:g}{taus} s{seed}{scaled}"
+
+
 def study_note(study: str) -> str:
     """Description of an experiment: how to read what is in it."""
     return (
         f"Study **{escaped(study)}** of kdrec: which knowledge-distillation configuration to use.\n\n"
         "- One parent run per cell (task/student) and one child run per trial; teachers have runs of their own.\n"
-        "- Params of a trial are its knobs and its seed: select trials and *Compare* to see what differs.\n"
+        "- A trial is named by distance, teacher, alpha, tau_t/tau_s and seed, which are also its only params: select "
+        "trials and *Compare* to see what differs, and choose `val_score` and the params under *Columns*.\n"
         "- `val_score` and `test_score` are the metric of the task, 0-100, higher is better; no choice sees the test.\n"
         "- `kdrec.status`: started, completed, diverged (kept as evidence), failed, replaced."
     )
@@ -67,7 +81,7 @@ def cell_note(
     task = (features.family and f"{features.family} task") or "task"
     classes = f", {features.n_classes} classes" if features.n_classes else ""
     lines = [
-        f"Searching the configuration that distils **{escaped(student)}** for **{escaped(features.task)}**.",
+        f"Search for the configuration that best distils **{escaped(student)}** for **{escaped(features.task)}**.",
         "",
         "| | |",
         "|---|---|",
@@ -102,7 +116,7 @@ def teacher_note(task: str, candidates: Sequence[Candidate], selection: Mapping[
 
 
 def closing_note(opening: str, trials: Sequence[Trial], *, path: Sequence[str], best: KDConfig) -> str:
-    """Description of a finished cell: the opening, the answer, the way to it, and the table of trials.
+    """Description of a finished cell: the answer, the opening, the way to it, and the table of trials.
 
     Parameters
     ----------
@@ -128,7 +142,8 @@ def closing_note(opening: str, trials: Sequence[Trial], *, path: Sequence[str], 
         f"{words} {_mean(chosen, name)}" for words, name in (("validation", "val_score"), ("test", "test_score"))
     )
     steps = [f"{number}. {escaped(step)}" for number, step in enumerate(path, 1)]
-    head = "\n".join([opening, "", answer, "", *steps, ""] if steps else [opening, "", answer, ""])
+    steps = ["How the search went:", "", *steps] if steps else []
+    head = "\n".join([answer, "", opening, "", *steps, ""])  # MLflow folds a description after its first lines
     ranked = sorted(by_config.items(), key=lambda pair: _rank(pair[1]))
     return _with_table(head, [_table_row(config, same, config == best) for config, same in ranked])
 

@@ -15,9 +15,10 @@ from kdrec.errors import BadArgument, MismatchError, StoreError
 from kdrec.home import Home
 from kdrec.tracking.connect import connect
 from kdrec.tracking.ledger import Ledger, Measurement, now_milliseconds
-from kdrec.tracking.notes import escaped, study_note
+from kdrec.tracking.notes import escaped, study_note, trial_name
 from kdrec.tracking.runs import (
     CELL,
+    EXPERIMENT_KIND,
     FEATURES,
     FINGERPRINT,
     NOTE,
@@ -90,7 +91,7 @@ class Store:
             if found is None:
                 remote = self.ledger.home.tracking_uri.startswith(("http://", "https://"))
                 root = None if remote else (self.ledger.home.artifacts / study).as_uri()
-                tags = {SCHEMA: str(SCHEMA_VERSION), NOTE: study_note(study)}
+                tags = {SCHEMA: str(SCHEMA_VERSION), NOTE: study_note(study), **EXPERIMENT_KIND}
                 try:
                     return str(self.ledger.client.create_experiment(study, artifact_location=root, tags=tags))
                 except MlflowException as error:
@@ -175,7 +176,7 @@ class Store:
                 self.ledger.end(run.info.run_id, "KILLED")
                 self.ledger.write(run.info.run_id, tags={STATUS: "replaced"})
         note = f"{escaped(config.label())}, seed {seed}: {escaped(student)} on {escaped(features.task)}."
-        tags = base_tags("trial", "started", f"{config.label()}, seed {seed}", note, fingerprint)
+        tags = base_tags("trial", "started", trial_name(config, seed), note, fingerprint)
         tags |= started_tags(student=student, features=features, training=training)
         run_id = self.ledger.create(experiment_id, {**tags, PARENT: parent_run_id})
         self.ledger.write(run_id, params={**config.to_params(), "seed": str(seed)})

@@ -52,7 +52,7 @@ def write_teacher(
 def _curves(candidates: Sequence[Candidate]) -> list[Measurement]:
     """One curve for each fine-tuning run and quantity; MLflow groups charts by the part before the slash."""
     return [
-        (f"{name}/lr {candidate.learning_rate:g} seed {candidate.seed}", value, candidate.step)
+        (f"teacher_{name}/lr {candidate.learning_rate:g} seed {candidate.seed}", value, candidate.step)
         for candidate in candidates
         for name, value in _quantities(candidate)
     ]
