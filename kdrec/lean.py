@@ -48,11 +48,11 @@ class _FirstToken:
         return self.output(self.intermediate(attended), attended)  # type: ignore[attr-defined, no-any-return]
 
 
-class _FirstTokenBertLayer(_FirstToken, BertLayer):
+class _FirstTokenBertLayer(_FirstToken, BertLayer):  # type: ignore[misc]  # transformers is not typed
     pass
 
 
-class _FirstTokenRobertaLayer(_FirstToken, RobertaLayer):
+class _FirstTokenRobertaLayer(_FirstToken, RobertaLayer):  # type: ignore[misc]
     pass
 
 
@@ -85,7 +85,7 @@ def compact_vocabulary(model: Any, used_ids: Ints) -> Ints:
     index_V[used_ids] = np.arange(len(used_ids))
     weight = full.weight.detach()[torch.from_numpy(used_ids)].clone()
     pad = None if full.padding_idx is None else int(index_V[full.padding_idx])
-    model.set_input_embeddings(nn.Embedding.from_pretrained(weight, freeze=False, padding_idx=pad))
+    model.set_input_embeddings(nn.Embedding(weight.shape[0], weight.shape[1], padding_idx=pad, _weight=weight))
     return index_V
 
 
