@@ -6,7 +6,6 @@ Weights come from safetensors only; no code of a checkpoint is ever run.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers.utils import logging
 
 from kdrec import lean
-from kdrec.errors import MismatchError, SourceError
+from kdrec.errors import CorruptFile, MismatchError, SourceError
 from kdrec.sources import sha256_file
 from kdrec.types import Encoded, Ints, ModelCard, Task
 
@@ -39,11 +40,10 @@ class Classifier:
 
     def full_state(self, state: dict[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
         """Weights of the ordinary transformers model, on the CPU, with the whole vocabulary."""
-        state = state or self.model.state_dict()
+        state = state or weights_of(self.model)
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
         pretrained = _pretrained(str(self.folder), sha256_file(self.folder / "config.json"))
         return lean.expand_vocabulary(state, self.embedding_name, pretrained[self.embedding_name], self.used_ids)
-
 
     def load_full_state(self, state: dict[str, torch.Tensor]) -> None:
         """Take over weights of the ordinary transformers model (the inverse of `full_state`)."""
@@ -75,19 +75,15 @@ def build(card: ModelCard, folder: Path, task: Task, splits: tuple[Encoded, ...]
     seed : int
         Seed of the head's initial weights.
     """
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    deepest = config.num_hidden_layers - 1
-    if card.layers is not None and card.layers[-1] > deepest:
-        raise MismatchError(f"model {card.name!r} keeps layer {card.layers[-1]}, but its source ends at {deepest}")
-    config.num_hidden_layers = card.n_layers
+    config = _config(card, folder)
     config.num_labels = len(task.labels)
     config.id2label = dict(enumerate(task.labels))
     config.label2id = {label: index for index, label in enumerate(task.labels)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForSequenceClassification.from_config(copy.deepcopy(config), trust_remote_code=False)
+        model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32, trust_remote_code=False)
     _load_pretrained(model, card, folder)
-    used_ids = _used_ids(splits, config)
+    used_ids = _used_ids(splits, card, config)
     embedding = model.get_input_embeddings()
     name = next(key for key, module in model.named_modules() if module is embedding) + ".weight"
     vocabulary_V = lean.compact_vocabulary(model, used_ids)
@@ -118,14 +114,31 @@ def check_same_tokenizer(teacher: Path, student: Path) -> str:
     return hashes[0]
 
 
-def _used_ids(splits: tuple[Encoded, ...], config: Any) -> Ints:
-    special = [
-        token for token in (config.pad_token_id, config.bos_token_id, config.eos_token_id) if isinstance(token, int)
-    ]
-    used = np.unique(np.concatenate([np.unique(split.input_ids_T) for split in splits] + [np.asarray(special)]))
+def _config(card: ModelCard, folder: Path) -> Any:
+    """Configuration of the source, cut to the layers that the card keeps."""
+    if not (folder / "config.json").exists():
+        raise SourceError(f"{folder.name} holds no config.json, so it is no encoder that model {card.name!r} could be")
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    kept = tuple(range(config.num_hidden_layers)) if card.layers is None else card.layers
+    if kept[-1] >= config.num_hidden_layers or len(kept) != card.n_layers or config.hidden_size != card.hidden_size:
+        raise MismatchError(
+            f"model {card.name!r} keeps {card.n_layers} layers {list(kept)} of hidden size {card.hidden_size}, but its "
+            f"source has {config.num_hidden_layers} of hidden size {config.hidden_size}"
+        )
+    if config.pad_token_id is None:
+        raise MismatchError(f"the source of model {card.name!r} names no padding token")
+    config.num_hidden_layers = card.n_layers
+    return config
+
+
+def _used_ids(splits: tuple[Encoded, ...], card: ModelCard, config: Any) -> Ints:
+    """Token ids of the splits, and all up to the padding: RoBERTa counts positions from the padding's own index."""
+    upto_pad = np.arange(config.pad_token_id + 1)
+    used = np.unique(np.concatenate([upto_pad, *(np.unique(split.input_ids_T) for split in splits)]))
     if used[-1] >= config.vocab_size or used[0] < 0:
         raise MismatchError(
-            f"the tokenizer makes ids up to {used[-1]}, but the model's vocabulary has {config.vocab_size} rows"
+            f"the tokenizer makes ids up to {used[-1]}, but the vocabulary of model {card.name!r} has "
+            f"{config.vocab_size} rows"
         )
     return used.astype(np.int64)
 
@@ -134,13 +147,10 @@ def _load_pretrained(model: Any, card: ModelCard, folder: Path) -> None:
     """Copy the pretrained encoder into `model`, layer by kept layer; the head stays as initialised."""
     pretrained = _pretrained(str(folder), sha256_file(folder / "config.json"))
     kept = card.layers or tuple(range(card.n_layers))
-    state = {}
-    for name, tensor in model.state_dict().items():
-        source = _source_name(name, kept)
-        if source in pretrained and pretrained[source].shape == tensor.shape:
-            state[name] = pretrained[source]
-    missing = [name for name in model.state_dict() if name.startswith(model.base_model_prefix) and name not in state]
-    missing = [name for name in missing if "pooler" not in name and not name.endswith("position_ids")]
+    encoder = [name for name in model.state_dict() if name.startswith(f"{model.base_model_prefix}.")]
+    sources = {name: _source_name(name, kept) for name in encoder}
+    state = {name: pretrained[source] for name, source in sources.items() if source in pretrained}
+    missing = [name for name in encoder if name not in state and ".pooler." not in name]
     if missing:
         raise MismatchError(
             f"the source of model {card.name!r} lacks {len(missing)} weights of its encoder, such as {missing[0]}"
@@ -159,10 +169,28 @@ def _source_name(name: str, kept: tuple[int, ...]) -> str:
 
 @lru_cache(maxsize=2)
 def _pretrained(folder: str, _config_hash: str) -> dict[str, torch.Tensor]:
-    """Weights of a pretrained classifier by their transformers names, read once per process."""
+    """Weights in fp32 that the files of `folder` really hold, by their transformers names, read once per process.
+
+    What transformers makes up for a missing weight (a head, a pooler) comes from a generator not ours: left out.
+    """
+    name = Path(folder).name
     if not list(Path(folder).glob("*.safetensors")):
-        raise SourceError(f"{Path(folder).name} holds no safetensors weights; other formats can run code and are refused")
-    model = AutoModelForSequenceClassification.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
-    )
-    return {name: tensor.detach() for name, tensor in model.state_dict().items()}
+        raise SourceError(f"{name} holds no safetensors weights; other formats can run code and are refused")
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # it would report the new head of every model, which is what we want
+    try:
+        with torch.random.fork_rng(devices=[]):
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+    except (SafetensorError, OSError) as error:
+        raise CorruptFile(f"the weights in {name} cannot be read: {str(error).splitlines()[0]}") from None
+    finally:
+        logging.set_verbosity(verbosity)
+    made_up = set(report["missing_keys"])
+    return {key: tensor.detach() for key, tensor in model.state_dict().items() if key not in made_up}
