@@ -87,7 +87,7 @@ def suggest(
     if budget > table.n_candidates and budget != DEFAULT_BUDGET:
         raise BadArgument(f"budget must be at most {table.n_candidates}, the size of the space, got {budget}")
     rng = np.random.default_rng([seed, 20240106356])
-    belief, audited = _learn(table, rng)
+    belief, audited = learn(table, rng)
     danger = risk(table.configs, table.crashes)
     n = table.n_candidates
     mean_C, cov_CC = belief.moments()
@@ -131,7 +131,7 @@ def _checked(budget: int, trial_price: float | None, student: str, seed: int) ->
     return float(trial_price)
 
 
-def _learn(table: Table, rng: np.random.Generator) -> tuple[Belief, Audit]:
+def learn(table: Table, rng: np.random.Generator) -> tuple[Belief, Audit]:
     """Fit the scales on the nearest tasks, foretell every task from the others, draw what the asked cell may be."""
     fitted = problem(table, nearest_rows(table, FIT_ROWS))
     theta = fit(fitted)

@@ -103,9 +103,10 @@ def audit(p: Problem, s: Scales, spread: float, danger: Risk, near_TT: Floats) -
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Contrasts:
-    """Differences from the default in one cell, at scale 1: foretold mean and variance, noise, and what was seen."""
+    """Differences from the default in one cell: foretold at scale 1 beyond the prior's mean, noise, and what was seen."""
 
     config_N: Ints
+    expected_N: Floats
     mean_N: Floats
     variance_N: Floats
     noise_N: Floats
@@ -117,13 +118,15 @@ def _contrasts(p: Problem, s: Scales, rows: Ints, foretold_N: Floats, cov_NN: Fl
     rest = np.flatnonzero(p.config_R[rows] != 0)
     noise_N = p.variance_R[rows] * s.noise_factor
     total_N = cov_NN[rest, rest] - 2 * cov_NN[rest, base] + cov_NN[base, base]
+    expected_N = p.expected_C[p.config_R[rows[rest]]]
     scale = s.scale_T[p.task_D[p.cell_R[rows[0]]]]
     return _Contrasts(
         config_N=p.config_R[rows[rest]],
+        expected_N=expected_N,
         mean_N=(foretold_N[rest] - foretold_N[base]) / scale,
         variance_N=np.maximum(total_N - noise_N[rest] - noise_N[base], 1e-6) / scale**2,
         noise_N=noise_N[rest] + noise_N[base],
-        seen_N=p.y_R[rows[rest]] - p.y_R[rows[base]],
+        seen_N=expected_N + p.y_R[rows[rest]] - p.y_R[rows[base]],
     )
 
 
@@ -132,7 +135,7 @@ def _calibration(c: _Contrasts, spread: float) -> tuple[Floats, Floats]:
     scale_Q = np.exp(spread * _SPREAD_POINTS)
     mean_N = c.mean_N * scale_Q.mean()
     variance_N = (scale_Q**2).mean() * (c.variance_N + c.mean_N**2) - mean_N**2 + c.noise_N
-    z_N = (c.seen_N - mean_N) / np.sqrt(variance_N)
+    z_N = (c.seen_N - c.expected_N - mean_N) / np.sqrt(variance_N)
     return z_N, np.abs(z_N) <= 1.2816
 
 
@@ -152,7 +155,7 @@ def _add_regrets(
     others = np.flatnonzero(p.task_D[p.cell_R] != task)
     effect_N = np.append(c.seen_N, 0.0)
     config_N = np.append(c.config_N, 0)
-    net_N = c.mean_N - danger.penalty_C[c.config_N]
+    net_N = c.expected_N + c.mean_N - danger.penalty_C[c.config_N]
     net_N = np.where(net_N >= np.maximum(LEAVE_Z * np.sqrt(c.variance_N), 1e-9), net_N, -np.inf)
     average_N = _average_effects(p, others, config_N)
     by_nearness = [t for t in np.argsort(-near_TT[task], kind="stable") if t != task]
@@ -175,7 +178,7 @@ def _average_effects(p: Problem, rows: Ints, config_N: Ints) -> Floats:
     base_D = np.full(len(p.task_D), np.nan)
     defaults = rows[p.config_R[rows] == 0]
     base_D[p.cell_R[defaults]] = p.y_R[defaults]
-    difference = p.y_R[rows] - base_D[p.cell_R[rows]]
+    difference = p.y_R[rows] + p.expected_C[p.config_R[rows]] - base_D[p.cell_R[rows]]
     kept = np.isfinite(difference)
     n_configs = len(p.knobs.features_CF)
     count_C = np.bincount(p.config_R[rows][kept], minlength=n_configs)

@@ -47,7 +47,8 @@ class Risk:
     def penalty_C(self) -> Floats:
         """Expected points lost by crashes, relative to the default (configuration 0)."""
         cost_C = self.probability_C * self.loss
-        return cost_C - cost_C[0]
+        penalty_C: Floats = cost_C - cost_C[0]
+        return penalty_C
 
 
 def risk(configs: Sequence[KDConfig], crashes: Crashes) -> Risk:

@@ -26,22 +26,23 @@ from kdrec.types import Floats, Ints
 
 Marks = npt.NDArray[np.bool_]
 
-LEVEL_SD: Final = np.array([0.08, 0.07, 0.08, 0.07, 0.05, 0.05])
+LEVEL_SD: Final = np.array([0.10, 0.085, 0.10, 0.085, 0.07, 0.055])
 """Half-normal prior scale of every level's effects, in points per departure, in the order of `LEVELS`."""
 KNOB_SD: Final = 0.4
 """Prior standard deviation of a knob's log weight."""
 PAIR_WEIGHT: Final = (np.log(0.6), 0.4)
 OWN_WEIGHT: Final = (np.log(0.35), 0.4)
 """Prior mean and deviation of the log weight of pairs, and of a configuration's own part."""
-TASK_SPREAD: Final = (np.log(0.5), 0.4)
+TASK_SPREAD: Final = (np.log(0.3), 0.4)
 """Prior mean and deviation of log sd(log a): how much the scale of effects differs between tasks."""
 CELL_SD: Final = 30.0
 """Prior standard deviation of a cell's level around its mean score, in points: next to nothing is assumed."""
-DEPARTURE_MEAN: Final = -0.15
+DEPARTURE_MEAN: Final = -0.06
 """Prior mean effect of a departure from the default, in points: the default is there for a reason."""
 FIT_ROWS: Final = 420
 """Measured pairs that are learned from; past that, the tasks least like the asked one are left out."""
 N_DRAWS: Final = 12
+OVERDRAW: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -216,10 +217,20 @@ def loss_and_gradient(theta: Floats, p: Problem) -> tuple[float, Floats]:
     return value + prior_value, gradient + prior_gradient
 
 
+def loss(theta: Floats, p: Problem) -> float:
+    """Negative log posterior of the parameters alone."""
+    value = _prior(theta, p)[0]
+    if len(p.y_R):
+        root_RR = np.linalg.cholesky(covariance(take_apart(theta, p), p)[0])
+        value += 0.5 * float((np.linalg.solve(root_RR, p.y_R) ** 2).sum())
+        value += float(np.log(np.diagonal(root_RR)).sum())
+    return value
+
+
 def _evidence(s: Scales, p: Problem) -> tuple[float, Floats, Floats, Floats]:
     """Negative log marginal likelihood, its derivative by the covariance, the signal's covariance, scales by row."""
     cov_RR, signal_RR = covariance(s, p)
-    precision_RR: Floats = np.linalg.inv(cov_RR)
+    precision_RR = np.asarray(np.linalg.inv(cov_RR), dtype=np.float64)
     log_det = 2 * float(np.log(np.diagonal(np.linalg.cholesky(cov_RR))).sum())
     weights_R = precision_RR @ p.y_R
     value = 0.5 * float(p.y_R @ weights_R) + 0.5 * log_det
@@ -295,7 +306,11 @@ def fit(p: Problem) -> Floats:
 
 
 def laplace_draws(theta: Floats, p: Problem, rng: np.random.Generator, n_draws: int = N_DRAWS) -> Floats:
-    """Draws around the mode, in mirrored pairs; the scales of all tasks but the asked one stay at the mode."""
+    """Draws around the mode; the scales of all tasks but the asked one stay at the mode.
+
+    Three times as many mirrored normal draws are weighed by the true posterior and resampled (Rubin 1988), because a
+    scale that the data hold to be small has a long tail below the mode and a short one above.
+    """
     n_free = len(theta) - p.n_tasks
     free = [*range(n_free), n_free + int(p.task_D[p.asked])]
     hessian = np.zeros((len(free), len(free)))
@@ -307,11 +322,21 @@ def laplace_draws(theta: Floats, p: Problem, rng: np.random.Generator, n_draws: 
         hessian[row] = (loss_and_gradient(moved, p)[1] - here)[free] / step
     values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
     spread = 1 / np.sqrt(np.maximum(values, 1.0))
-    half = rng.standard_normal((n_draws // 2, len(free)))
-    steps = np.clip(np.concatenate([half, -half]), -2.5, 2.5) * spread @ vectors.T
-    draws = np.repeat(theta[None, :], len(steps), axis=0)
-    draws[:, free] += steps
-    return draws
+    half = rng.standard_normal((OVERDRAW * n_draws // 2, len(free)))
+    normal = np.clip(np.concatenate([half, -half]), -2.5, 2.5)
+    draws = np.repeat(theta[None, :], len(normal), axis=0)
+    draws[:, free] += normal * spread @ vectors.T
+    log_weight = 0.5 * (normal**2).sum(axis=1) - np.array([loss(draw, p) for draw in draws])
+    return draws[_resample(log_weight, n_draws, rng.random())]
+
+
+def _resample(log_weight: Floats, n: int, start: float) -> Ints:
+    """Systematic resampling with truncated importance weights (Ionides 2008)."""
+    weight = np.exp(log_weight - log_weight.max())
+    weight = np.minimum(weight, weight.mean() * np.sqrt(len(weight)))
+    places = (np.arange(n) + start) / n * weight.sum()
+    chosen: Ints = np.minimum(np.searchsorted(np.cumsum(weight), places), len(weight) - 1)
+    return chosen
 
 
 def believe(draws: Floats, p: Problem, noise: float) -> Belief:

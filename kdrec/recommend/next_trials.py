@@ -56,7 +56,8 @@ def propose(
 ) -> tuple[Ints, Floats]:
     """`n_trials` configurations in the order to try them, and the worth of each.
 
-    A worth is what a trial adds once the suggestion and the trials before it ran. The suggestion itself comes in (last) only when the whole space is asked for.
+    A worth is what a trial adds once the suggestion and the trials before it ran. The suggestion itself comes in (last)
+    only when the whole space is asked for.
     """
     chance_C = danger.probability_C[:n_candidates]
     net_C = net_C[:n_candidates]
