@@ -1,0 +1,104 @@
+"""What all trials of one task and one teacher share: rows, tokens, the fine-tuned teacher and its logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+
+from filelock import FileLock
+
+from kdrec import catalog, engine, sources, tasks
+from kdrec.errors import BadArgument
+from kdrec.home import Home
+from kdrec.signals import TeacherSignal
+from kdrec.studies import Cell, Study
+from kdrec.teacher import Pupil, Teacher, fine_tune, teacher_signal
+from kdrec.types import Candidate, Encoded, ModelCard, Task, TaskFeatures, TeacherChoice
+
+
+def teacher_of(cell: Cell) -> str:
+    """Name of the teacher's card of a cell's student."""
+    card = catalog.card(cell.student)
+    if card.teacher is None:
+        own = ", ".join(student.name for student in catalog.students(card.name))
+        raise BadArgument(f"{card.name!r} is a teacher, a student was expected; its students are {own}")
+    return card.teacher
+
+
+def load_task(study: Study, name: str, home: Home) -> Task:
+    """Rows of a study's task: the user's own data where the study describes it, else from the catalogue."""
+    own = study.data.get(name)
+    if own is None:
+        return tasks.load(name, home, study.rows)
+    return tasks.load_file(own.path, text=own.text, label=own.label, name=name, test=own.test, rows=study.rows)
+
+
+def lock(home: Home, name: str) -> FileLock:
+    """A lock that its holder's death releases."""
+    return FileLock(home.folder("locks") / f"{name[:80]}.lock")
+
+
+class Bench:
+    """Everything that the trials of one task and one teacher share; each part is made when first asked for, once."""
+
+    def __init__(self, study: Study, task_name: str, teacher: str, home: Home) -> None:
+        self.study, self.home = study, home
+        self.teacher_card: ModelCard = catalog.card(teacher)
+        self.task = load_task(study, task_name, home)
+        self.folder = sources.resolve(self.teacher_card.source, home)
+        self.accelerator = engine.make_accelerator()
+        self._signals: dict[str, TeacherSignal] = {}
+
+    def encoded(self, split: str, max_length: int) -> Encoded:
+        """One tokenised split, from the token cache."""
+        limit = min(max_length, self.teacher_card.max_length)
+        return tasks.encode(getattr(self.task, split), self.task, self.folder / "tokenizer.json", limit, self.home)
+
+    @cached_property
+    def pupil(self) -> Pupil:
+        """What the teacher is made from."""
+        length = self.study.teacher.max_length
+        return Pupil(
+            card=self.teacher_card,
+            folder=self.folder,
+            task=self.task,
+            train=self.encoded("train", length),
+            validation=self.encoded("validation", length),
+            tokenizer=sources.sha256_file(self.folder / "tokenizer.json"),
+        )
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """The fine-tuned teacher: read from the home, or made now, by one process at a time."""
+        return self.make_teacher(lambda candidate: None)
+
+    def make_teacher(self, on_candidate: Callable[[Candidate], None]) -> Teacher:
+        """Fine-tune and select, or find that it was done; tells of every candidate as it is evaluated."""
+        key = self.pupil.key(self.study.teacher)
+        with lock(self.home, f"teacher-{key}"):
+            folder = self.home.folder("teachers", key)
+            return fine_tune(self.pupil, self.study.teacher, folder, self.accelerator, on_candidate)
+
+    def signal(self, choice: TeacherChoice) -> TeacherSignal:
+        """Logits of a chosen checkpoint; one pass serves both choices when they are the same checkpoint."""
+        checkpoint = self.teacher.selection.checkpoint(choice)
+        if checkpoint not in self._signals:
+            with lock(self.home, f"logits-{checkpoint}"):
+                folder, length = self.home.folder("logits"), self.study.teacher.max_length
+                self._signals[checkpoint] = teacher_signal(
+                    self.pupil, self.teacher, choice, folder, self.accelerator, length
+                )
+        return self._signals[checkpoint]
+
+    def features(self, student: ModelCard) -> TaskFeatures:
+        """Meta-features of the task as this teacher and student see it; the teacher is t_ll."""
+        t_ll = self.teacher.selection.t_ll
+        return replace(
+            tasks.features(self.task, mean_tokens=float(self.pupil.train.lengths_N.mean())),
+            teacher_score=t_ll.score,
+            teacher_nll=t_ll.loss,
+            teacher_ece=t_ll.ece,
+            student_params=student.n_params,
+            teacher_params=self.teacher_card.n_params,
+        )

@@ -1,0 +1,183 @@
+"""A cell: its teacher made ready, its knob space searched, its parent run written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kdrec import catalog, encoder, history, recommend, sources, tasks
+from kdrec.errors import BadArgument, did_you_mean
+from kdrec.home import Home
+from kdrec.search import STRATEGIES, Proposal, SearchStep
+from kdrec.studies import Cell, Study
+from kdrec.tracking import Store, cell_note, closing_note
+from kdrec.trial.bench import Bench, teacher_of
+from kdrec.trial.one import Place, run_trial
+from kdrec.types import BASELINE_CONFIG, Candidate, History, KDConfig, Trial
+
+BATCH_OF_SUGGESTIONS = 2
+"""Trials made between two questions to the recommender: more would spend what a stop could save."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far the work on one teacher or one cell has come; `expected` is a guess that grows more exact."""
+
+    part: str
+    done: int
+    expected: int
+    message: str
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellResult:
+    """A searched cell: its trials (the labels-only baseline among them), the way of the search, and its end."""
+
+    cell: Cell
+    trials: tuple[Trial, ...]
+    path: tuple[SearchStep, ...]
+    best: KDConfig
+
+
+def _silent(_: Progress) -> None:
+    """Progress that nobody watches."""
+
+
+def check(study: Study) -> None:
+    """Refuse a study that names an unknown task or student, before anything is downloaded or started."""
+    for task in study.tasks:
+        if task not in study.data and task not in tasks.known():
+            raise BadArgument(f"unknown task {task!r}{did_you_mean(task, tasks.known())}")
+    for cell in study.cells():
+        teacher_of(cell)
+
+
+def prepare_teacher(study: Study, task_name: str, teacher: str, home: Home, on_progress: OnProgress = _silent) -> None:
+    """Stage one of a task: fine-tune its teacher, select, compute its logits, log the trace. Does nothing twice."""
+    part, training = f"{task_name} teacher", study.teacher
+    expected = len(training.runs()) * training.epochs * training.evaluations_per_epoch
+    on_progress(Progress(part=part, done=0, expected=expected, message="reading rows and weights"))
+    bench = Bench(study, task_name, teacher, home)
+    seen: list[Candidate] = []
+
+    def saw(candidate: Candidate) -> None:
+        seen.append(candidate)
+        text = f"validation {candidate.score:.1f}, loss {candidate.loss:.3f}"
+        on_progress(Progress(part=part, done=len(seen), expected=expected, message=text))
+
+    bench.teacher = bench.make_teacher(saw)
+    selection = bench.teacher.selection
+    bench.signal("t_ll")
+    bench.signal("t_hs")
+    store = Store.open(home)
+    store.log_teacher(
+        store.experiment(study.name),
+        task_name,
+        bench.teacher.trace,
+        {"t_hs": selection.t_hs, "t_ll": selection.t_ll},
+        {"task": task_name, "teacher": teacher, "epochs": str(training.epochs)},
+        key=bench.teacher.key,
+    )
+    same = "t_hs and t_ll are one checkpoint" if selection.coincide else "t_hs and t_ll differ"
+    on_progress(Progress(part=part, done=expected, expected=expected, message=f"ready; {same}"))
+
+
+def run_cell(study: Study, cell: Cell, home: Home, on_progress: OnProgress = _silent) -> CellResult:
+    """Search one cell: the labels-only baseline, then the study's strategy. Finished trials are found, not repeated."""
+    on_progress(Progress(part=str(cell), done=0, expected=1, message="reading rows, logits and weights"))
+    runner = _Runner(Bench(study, cell.task, teacher_of(cell), home), cell, on_progress)
+    return runner.search()
+
+
+class _Runner:
+    """Searches one cell and tells how far it has come."""
+
+    def __init__(self, bench: Bench, cell: Cell, on_progress: OnProgress) -> None:
+        self.study, self.on_progress = bench.study, on_progress
+        self.coincide = bench.teacher.selection.coincide
+        student = catalog.card(cell.student)
+        folder = sources.resolve(student.source, bench.home)
+        encoder.check_same_tokenizer(bench.folder, folder)
+        features, store = bench.features(student), Store.open(bench.home)
+        rows = {name: len(getattr(bench.task, name)) for name in ("train", "validation", "test")}
+        training = self.study.training_for(cell, self.study.seeds[0])
+        seeds = ", ".join(str(seed) for seed in self.study.seeds)
+        searched = f"{self.study.search}, from {self.study.space.default().label()}, seeds {seeds}"
+        self.note = cell_note(student.name, features, training=training, rows=rows, searched=searched)
+        experiment_id = store.experiment(self.study.name)
+        self.place = Place(
+            bench=bench,
+            cell=cell,
+            student=student,
+            folder=folder,
+            features=features,
+            store=store,
+            experiment_id=experiment_id,
+            parent_run_id=store.open_cell(
+                experiment_id, str(cell), features, self.note, training=training, rows=rows
+            ),
+        )
+        self.done, self.expected = 0, self._guess()
+
+    def search(self) -> CellResult:
+        """The baseline, then the strategy; the parent run is closed with what was found."""
+        baseline = self.evaluate([BASELINE_CONFIG])
+        strategy = STRATEGIES[self.study.search]
+        found = strategy(self.study.space, self.evaluate, self._propose, teachers_coincide=self.coincide)
+        result = CellResult(
+            cell=self.place.cell, trials=(*baseline, *found.trials), path=found.path, best=found.best
+        )
+        self._close(result)
+        return result
+
+    def evaluate(self, configs: Sequence[KDConfig]) -> list[Trial]:
+        """Every configuration with every seed of the study."""
+        return [self._one(config, seed) for config in configs for seed in self.study.seeds]
+
+    def _one(self, config: KDConfig, seed: int) -> Trial:
+        started = time.monotonic()
+        trial = run_trial(self.place, config, seed)
+        self.done += 1
+        self.expected = max(self.expected, self.done)
+        score = "diverged" if trial.val_score is None else f"validation {trial.val_score:.1f}"
+        self._tell(f"{config.label()}: {score} ({time.monotonic() - started:.0f} s)")
+        return trial
+
+    def _propose(self, trials: Sequence[Trial]) -> Proposal:
+        """What the recommender would try next, given all history and this cell's own trials."""
+        bench, tried = self.place.bench, {trial.config for trial in trials}
+        past = [trial for trial in history.load(bench.home) if trial.run_id not in {t.run_id for t in trials}]
+        answer = recommend.suggest(
+            History((*past, *trials)), self.place.features, self.place.student.name, space=self.study.space
+        )
+        if answer.config not in tried:
+            return Proposal(configs=(answer.config,), stop=False, reason="the suggestion itself", best=answer.config)
+        configs = tuple(trial.config for trial in answer.next)[:BATCH_OF_SUGGESTIONS]
+        return Proposal(configs=configs, stop=answer.stop, reason=answer.reason, best=answer.config)
+
+    def _guess(self) -> int:
+        """Trials a search will want: the whole grid, or for greedy one pass over the knobs and half of another."""
+        grid = len(self.study.space.configs(teachers_coincide=self.coincide))
+        return (1 + (grid if self.study.search == "full" else min(grid, 11))) * len(self.study.seeds)
+
+    def _close(self, result: CellResult) -> None:
+        path = [f"{step.knob}: {step.kept.label()} ({step.reason})" for step in result.path]
+        best = [trial for trial in result.trials if trial.config == result.best]
+        summary = {
+            f"best_{name}": sum(values) / len(values)
+            for name in ("val_score", "test_score")
+            if (values := [value for trial in best if (value := getattr(trial, name)) is not None])
+        }
+        note = closing_note(self.note, result.trials, path=path, best=result.best)
+        self.place.store.close_cell(self.place.parent_run_id, {**summary, "n_trials": len(result.trials)}, note)
+        self.expected = self.done
+        self._tell("searched")
+
+    def _tell(self, message: str) -> None:
+        self.on_progress(
+            Progress(part=str(self.place.cell), done=self.done, expected=self.expected, message=message)
+        )
