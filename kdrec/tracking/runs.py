@@ -30,8 +30,6 @@ ROWS: Final = "kdrec.rows"
 NOTE: Final = "mlflow.note.content"
 NAME: Final = "mlflow.runName"
 PARENT: Final = "mlflow.parentRunId"
-EXPERIMENT_KIND: Final = {"mlflow.experimentKind": "custom_model_development"}
-"""Asks MLflow for its pages on training; without it a guess is made, which may be the pages on language models."""
 
 EVIDENCE: Final = ("completed", "diverged")
 """Statuses that are evidence; `started`, `failed` and `replaced` runs are seen in MLflow and never in a history."""

@@ -18,7 +18,6 @@ from kdrec.tracking.ledger import Ledger, Measurement, now_milliseconds
 from kdrec.tracking.notes import escaped, study_note, trial_name
 from kdrec.tracking.runs import (
     CELL,
-    EXPERIMENT_KIND,
     FEATURES,
     FINGERPRINT,
     NOTE,
@@ -91,7 +90,7 @@ class Store:
             if found is None:
                 remote = self.ledger.home.tracking_uri.startswith(("http://", "https://"))
                 root = None if remote else (self.ledger.home.artifacts / study).as_uri()
-                tags = {SCHEMA: str(SCHEMA_VERSION), NOTE: study_note(study), **EXPERIMENT_KIND}
+                tags = {SCHEMA: str(SCHEMA_VERSION), NOTE: study_note(study)}
                 try:
                     return str(self.ledger.client.create_experiment(study, artifact_location=root, tags=tags))
                 except MlflowException as error:
