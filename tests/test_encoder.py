@@ -1,4 +1,4 @@
-"""A classifier has the layers and weights that its card names, a head that its seed names, and nothing from a pickle."""
+"""A classifier has the layers and weights that its card names, a head of its seed, and nothing from a pickle."""
 
 from __future__ import annotations
 
@@ -159,8 +159,9 @@ def test_damaged_weights_are_one_sentence(tmp_path: Path):
     folder = write_encoder(tmp_path / "m")
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(CorruptFile, match="^the weights in m cannot be read: [^\n]*$"):
+    with pytest.raises(CorruptFile, match="the weights in m cannot be read: ") as error:
         build(card_of(), folder, THREE, (SPLIT,), seed=0)
+    assert "\n" not in str(error.value)
 
 
 def test_a_folder_without_a_configuration_is_refused(tmp_path: Path):
@@ -191,9 +192,7 @@ def test_an_encoder_without_some_weights_is_refused(tmp_path: Path):
     state = load_file(folder / "model.safetensors")
     del state["encoder.layer.1.output.dense.weight"]
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(
-        MismatchError, match="lacks 1 weights of its encoder, such as bert.encoder.layer.1.output.dense"
-    ):
+    with pytest.raises(MismatchError, match="lacks 1 weights of its encoder, such as bert"):
         build(card_of(), folder, THREE, (SPLIT,), seed=0)
 
 
