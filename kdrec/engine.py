@@ -1,17 +1,17 @@
 """The one training loop: a generator of events on top of Accelerate; teacher and students are trained by it alike.
 
-It prints nothing, logs nothing and decides nothing about knobs. What differs between tasks and distances is a value or a
-function handed in. A batch of the plan is one optimizer step: it is cut into micro-batches and over processes, and the
-loss is divided once by the units of the whole step, so neither changes the gradient.
+It prints nothing, logs nothing and decides nothing about knobs. What differs between tasks and distances is a value
+handed in. A batch of the plan is one optimizer step: it is cut into micro-batches and over processes, and the loss is
+divided once by the units of the whole step, so neither changes the gradient.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ LOG_EVERY = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Means over the units of the last optimizer steps."""
+    """Means over the units of the last optimizer steps, and the learning rate of the very last."""
 
     step: int
     epoch: float
@@ -94,10 +94,13 @@ class Lesson:
 
 
 def make_accelerator(*, device: str | None = None) -> Accelerator:
-    """An Accelerator whose precision follows its device: bf16 on GPUs that have it, else fp16; fp32 on a CPU."""
-    precision = "no"
-    if device != "cpu" and torch.cuda.is_available():
-        precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    """An Accelerator whose precision follows its device: bf16 on GPUs that compute in it, fp32 elsewhere.
+
+    Never fp16: its scaler overflows on purpose, which no one could tell from a divergence, and its state would have to
+    be part of every checkpoint.
+    """
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "no"
     return Accelerator(cpu=device == "cpu", mixed_precision=precision)
 
 
@@ -118,8 +121,10 @@ def fit(
             raise MismatchError(
                 f"the teacher knows {lesson.signal.logits_NC.shape[1]} classes, the task has {lesson.n_classes}"
             )
-    loop = _Loop(classifier, lesson, config, training, accelerator)
-    yield from loop.run()
+    try:
+        yield from _Loop(classifier, lesson, config, training, accelerator).run()
+    finally:
+        accelerator.free_memory()  # else it would hold every model and optimizer that it ever prepared
 
 
 class _Loop:
@@ -158,9 +163,9 @@ class _Loop:
                 if isinstance(event, Diverged):
                     return
             if evaluate:
-                event = self._evaluate()
-                yield event
-                if isinstance(event, Diverged):
+                evaluation = self._evaluate()
+                yield evaluation
+                if isinstance(evaluation, Diverged):
                     return
                 self.seconds = time.monotonic() - started
                 self._save()
@@ -179,33 +184,27 @@ class _Loop:
     def epoch(self) -> float:
         return self.step / self.steps_per_epoch
 
-    @property
-    def learning_rate(self) -> float:
-        """Warm-up, then linear decay to 0: a function of the step alone, so it needs no state and no scheduler."""
-        n_steps = len(self.plan)
-        warmup = round(self.training.warmup_ratio * n_steps)
-        if self.step < warmup:
-            return self.training.learning_rate * (self.step + 1) / warmup
-        return self.training.learning_rate * (n_steps - self.step) / max(1, n_steps - warmup)
-
     def _optimize(self, rows_B: Ints) -> tuple[torch.Tensor, ...]:
         """One optimizer step over the examples `rows_B`, cut over processes and micro-batches."""
         self.model.train()
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         units = int((self.lesson.train.labels_N[rows_B] != IGNORED_LABEL).sum())
         mine = np.array_split(rows_B, world)[rank]
+        # Gradients are exchanged by all processes: one without a share of a short batch computes, and counts, nothing.
+        share = 1.0 if len(mine) else 0.0
+        mine = mine if len(mine) else rows_B[:1]
         micro = [part for part in np.array_split(mine, self.training.gradient_accumulation_steps) if len(part)]
         total = [torch.zeros((), device=self.accelerator.device) for _ in range(4)]
         for at, rows in enumerate(micro):
             with _sync(self.accelerator, self.model, last=at == len(micro) - 1):
-                sums = self._losses(rows)
+                losses = self._losses(rows)
                 # DDP averages gradients over processes; the factor turns its mean back into the step's sum.
-                self.accelerator.backward(sums.total * (world / units))
-            for slot, value in zip(total, sums, strict=False):
-                slot += value.detach()
+                self.accelerator.backward(losses.total * (share * world / units))
+            for slot, value in zip(total, losses[:4], strict=True):
+                slot += share * value.detach()
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.training.max_grad_norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate
+            group["lr"] = learning_rate_at(self.step, len(self.plan), self.training)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.n_tokens += int(self.lesson.train.lengths_N[rows_B].sum())
@@ -242,7 +241,7 @@ class _Loop:
             soft_loss=soft,
             kl=kl,
             grad_norm=norm,
-            learning_rate=self.learning_rate,
+            learning_rate=learning_rate_at(self.step - 1, len(self.plan), self.training),
         )
 
     def _evaluate(self) -> Evaluation | Diverged:
@@ -297,12 +296,11 @@ class _Loop:
             torch.manual_seed((self.training.seed * 1009 + self.step) * 1009 + self.accelerator.process_index)
 
 
-def predict(
-    model: Any, classifier: Classifier, split: Encoded, accelerator: Accelerator
-) -> npt.NDArray[np.float32]:
+def predict(model: Any, classifier: Classifier, split: Encoded, accelerator: Accelerator) -> npt.NDArray[np.float32]:
     """Logits (N, C) in fp32 of every example of `split`, in its order, in eval mode and without gradients.
 
-    Processes share the batches; every one returns all rows.
+    `model` is `classifier.model`, prepared by `accelerator` or not. Processes share the batches; every one returns all
+    rows.
     """
     was_training = model.training
     model.eval()
@@ -311,9 +309,7 @@ def predict(
     shares = list(batches.evaluation_batches(split.lengths_N))[accelerator.process_index :: accelerator.num_processes]
     with torch.inference_mode():
         for rows in shares:
-            batch = batches.collate(
-                split, rows, pad_id=classifier.pad_id, vocabulary_V=classifier.vocabulary_V
-            )
+            batch = batches.collate(split, rows, pad_id=classifier.pad_id, vocabulary_V=classifier.vocabulary_V)
             logits = unwrapped(**batch.inputs(accelerator.device)).logits
             logits_NC[torch.from_numpy(rows).to(accelerator.device)] = logits.float()
     if accelerator.num_processes > 1:
@@ -325,9 +321,15 @@ def predict(
 
 def _sync(accelerator: Accelerator, model: Any, *, last: bool) -> Any:
     """Exchange gradients between processes with the last micro-batch only."""
-    if last or not isinstance(model, DistributedDataParallel):
-        return accelerator.autocast()
-    return accelerator.no_sync(model)
+    return nullcontext() if last or not isinstance(model, DistributedDataParallel) else accelerator.no_sync(model)
+
+
+def learning_rate_at(step: int, n_steps: int, training: Training) -> float:
+    """Warm-up, then linear decay to 0: a function of the step (from 0) alone, so it needs no state and no scheduler."""
+    warmup = round(training.warmup_ratio * n_steps)
+    if step < warmup:
+        return training.learning_rate * (step + 1) / warmup
+    return training.learning_rate * (n_steps - step) / (n_steps - warmup)
 
 
 def _evaluation_steps(steps_per_epoch: int, training: Training) -> frozenset[int]:
@@ -346,9 +348,3 @@ def _decay_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
             is_matrix = name == "weight" and isinstance(module, torch.nn.Linear)
             (decayed if is_matrix else kept).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
-
-
-def best_of(events: Sequence[Event]) -> Evaluation:
-    """The best evaluation of a finished run."""
-    (finished,) = (event for event in events if isinstance(event, Finished))
-    return finished.best
