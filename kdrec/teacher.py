@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -119,7 +120,7 @@ def fine_tune(
         _write_trace(folder, trace, n_done)
         _drop_unselected(folder, trace)
     if not trace:
-        raise KdrecError(f"every fine-tuning run of the teacher of {pupil.task.name!r} diverged: lower its learning rate")
+        raise KdrecError(f"every fine-tuning run of the teacher of {pupil.task.name!r} diverged: lower its rates")
     return Teacher(key=folder.name, trace=tuple(trace), selection=select(trace), folder=folder)
 
 
@@ -147,10 +148,13 @@ def teacher_signal(
 
 
 def live_logits(pupil: Pupil, weights: Path, accelerator: Accelerator) -> npt.NDArray[np.float32]:
-    """Logits (N, C) in fp32 of the training split by the teacher in `weights`, in eval mode, without gradients."""
+    """Logits (N, C) of the training split by the teacher in `weights`, in eval mode, without gradients.
+
+    The model is not prepared by `accelerator`, whose mixed precision would round them: the whole pass is in fp32.
+    """
     classifier = encoder.build(pupil.card, pupil.folder, pupil.task, (pupil.train,), seed=0)
     classifier.load_full_state(load_file(weights))
-    return engine.predict(accelerator.prepare(classifier.model), classifier, pupil.train, accelerator)
+    return engine.predict(classifier.model.to(accelerator.device), classifier, pupil.train, accelerator)
 
 
 def _run(
@@ -163,9 +167,7 @@ def _run(
 ) -> list[Candidate]:
     """Candidates of one fine-tuning run; a run that diverges keeps those it had made."""
     task = pupil.task
-    classifier = encoder.build(
-        pupil.card, pupil.folder, task, (pupil.train, pupil.validation), seed=training.seed
-    )
+    classifier = encoder.build(pupil.card, pupil.folder, task, (pupil.train, pupil.validation), seed=training.seed)
     lesson = engine.Lesson(
         train=pupil.train, validation=pupil.validation, metric=task.metric, n_classes=len(task.labels)
     )
@@ -201,9 +203,11 @@ def _read_trace(folder: Path) -> tuple[list[Candidate], int]:
     """Trace and number of finished runs; a damaged trace, or one whose weights are gone or changed, counts as none."""
     try:
         record = json.loads((folder / "trace.json").read_text(encoding="utf-8"))
+        if record.pop("sha256") != _record_hash(record):
+            raise ValueError("content and recorded hash differ")
         trace = [Candidate(**row) for row in record["candidates"]]
         n_done = int(record["finished_runs"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return [], 0
     if trace:
         chosen = select(trace)
@@ -216,8 +220,13 @@ def _read_trace(folder: Path) -> tuple[list[Candidate], int]:
 
 
 def _write_trace(folder: Path, trace: Sequence[Candidate], n_done: int) -> None:
-    record = {"finished_runs": n_done, "candidates": [asdict(candidate) for candidate in trace]}
+    record: dict[str, Any] = {"finished_runs": n_done, "candidates": [asdict(candidate) for candidate in trace]}
+    record["sha256"] = _record_hash(record)
     atomic_write(folder / "trace.json", json.dumps(record, indent=1).encode())
+
+
+def _record_hash(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _drop_unselected(folder: Path, trace: Sequence[Candidate]) -> None:
