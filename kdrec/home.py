@@ -32,8 +32,11 @@ class Home:
 
     def folder(self, *parts: str) -> Path:
         """A folder below the root, created with access for its owner only."""
-        path = self.root.joinpath(*parts)
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self.root
+        for part in parts:
+            path = path / part
+            path.mkdir(exist_ok=True, mode=0o700)  # one by one: parents=True gives those in between the usual mode
         return path
 
     @property
