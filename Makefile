@@ -10,7 +10,7 @@ PORT ?= 5000
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-INSTALL := $(PIP) install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+INSTALL := $(PIP) install -qq --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
@@ -66,7 +66,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 lock:
 	@set -eu; new=$$(mktemp -d); trap 'rm -rf "$$new"' EXIT; \
 	$(PYTHON) -m venv "$$new/venv"; \
-	"$$new/venv/bin/python" -m pip --disable-pip-version-check install --quiet \
+	"$$new/venv/bin/python" -m pip --disable-pip-version-check install -qq \
 		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '.[dev]' '$(TORCH)'; \
 	{ echo "# Written by 'make lock'. Ranges are in pyproject.toml; this is the set the tests ran with."; \
 	  "$$new/venv/bin/python" -m pip freeze --exclude kdrec | sed 's/+[^ ]*$$//'; } > "$$new/constraints.txt"; \
