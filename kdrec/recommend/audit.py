@@ -103,7 +103,7 @@ def audit(p: Problem, s: Scales, spread: float, danger: Risk, near_TT: Floats) -
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Contrasts:
-    """Differences from the default in one cell: foretold at scale 1 beyond the prior's mean, noise, and what was seen."""
+    """Differences from the default in one cell: foretold (scale 1, beyond the prior mean), noise, what was seen."""
 
     config_N: Ints
     expected_N: Floats

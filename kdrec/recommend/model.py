@@ -26,8 +26,10 @@ from kdrec.types import Floats, Ints
 
 Marks = npt.NDArray[np.bool_]
 
-LEVEL_SD: Final = np.array([0.10, 0.085, 0.10, 0.085, 0.07, 0.055])
-"""Half-normal prior scale of every level's effects, in points per departure, in the order of `LEVELS`."""
+LEVEL_SD: Final = np.array([0.08, 0.07, 0.08, 0.07, 0.055, 0.045])
+"""Half-t prior scale of every level's effects, in points per departure, in the order of `LEVELS`."""
+LEVEL_DF: Final = 3.0
+"""Degrees of freedom of that prior: small effects are expected, large ones believed when seen."""
 KNOB_SD: Final = 0.4
 """Prior standard deviation of a knob's log weight."""
 PAIR_WEIGHT: Final = (np.log(0.6), 0.4)
@@ -69,7 +71,7 @@ class Problem:
 
     @property
     def prior(self) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the parameters' priors; levels are half-normal and handled apart."""
+        """Mean and standard deviation of the parameters' priors; levels are half-t and handled apart."""
         n_mains, n_levels = self.knobs.powers_FP.shape[1] - 2, len(LEVELS)
         mean = [*np.log(LEVEL_SD), *np.zeros(n_mains), PAIR_WEIGHT[0], OWN_WEIGHT[0], 0.0, TASK_SPREAD[0]]
         spread = [0.7] * n_levels + [KNOB_SD] * n_mains + [PAIR_WEIGHT[1], OWN_WEIGHT[1], self.noise_doubt]
@@ -260,14 +262,15 @@ def _knob_gradient(theta_P: Floats, dcov_RR: Floats, s: Scales, p: Problem) -> F
 
 
 def _prior(theta: Floats, p: Problem) -> tuple[float, Floats]:
-    """Half-normal standard deviations of levels (with the Jacobian of the logarithm), normal for all the rest."""
+    """Half-t standard deviations of levels (with the Jacobian of the logarithm), normal for all the rest."""
     mean, spread = p.prior
     n_levels = len(LEVELS)
     z = (theta - mean) / spread
     value, gradient = 0.5 * float(z[n_levels:] @ z[n_levels:]), z / spread
-    half = np.exp(2 * (theta[:n_levels] - mean[:n_levels]))
-    gradient[:n_levels] = half - 1
-    return value + float(0.5 * half.sum() - theta[:n_levels].sum()), gradient
+    square = np.exp(2 * (theta[:n_levels] - mean[:n_levels]))
+    gradient[:n_levels] = (LEVEL_DF + 1) * square / (LEVEL_DF + square) - 1
+    tails = 0.5 * (LEVEL_DF + 1) * np.log1p(square / LEVEL_DF)
+    return value + float((tails - theta[:n_levels]).sum()), gradient
 
 
 def minimise(

@@ -10,7 +10,16 @@ import pytest
 from kdrec.recommend.audit import audit
 from kdrec.recommend.design import found_space, knobs, similarity
 from kdrec.recommend.gain import LEAVE_Z, decide, risk
-from kdrec.recommend.model import believe, covariance, fit, loss, loss_and_gradient, problem, take_apart
+from kdrec.recommend.model import (
+    believe,
+    covariance,
+    effects_variance,
+    fit,
+    loss,
+    loss_and_gradient,
+    problem,
+    take_apart,
+)
 from kdrec.recommend.next_trials import knowledge_gradient
 from kdrec.recommend.table import tabulate
 from kdrec.space import DEFAULT_SPACE
@@ -95,6 +104,14 @@ def test_one_contrast_worked_by_hand():
     assert mean[hs] - mean[0] == pytest.approx(expected + weight * (2.0 - expected), rel=1e-3)
     variance = cov[hs, hs] - 2 * cov[hs, 0] + cov[0, 0]
     assert variance == pytest.approx(whole * alike - weight * shared * alike, rel=1e-3)
+
+
+def test_more_tasks_narrow_every_effect_at_the_same_scales():
+    variances = []
+    for n_tasks in (0, 1, 3, 6):
+        p = problem(tabulate(grid(n_tasks), NEW, "small", None))
+        variances.append(effects_variance(believe(p.prior[0][None], p, 0.5).moments()[1])[1:])
+    assert (np.diff(variances, axis=0) < 0).all()
 
 
 def test_the_block_formula_of_the_audit_equals_leaving_a_task_out():

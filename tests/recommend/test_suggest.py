@@ -101,12 +101,17 @@ def test_the_default_wins_when_every_score_is_the_same():
     assert any("same value" in note for note in answer.evidence["notes"])
 
 
-def test_more_tasks_narrow_the_interval_of_an_effect():
-    def width(n_tasks):
-        effect = suggest(history(n_tasks, lambda _: 3.0), NEW, "small").evidence["expected_effect"]
+def test_trials_of_the_task_itself_narrow_the_interval_of_an_effect():
+    past = history(4, lambda _: 3.0)
+
+    def width(n_seeds):
+        own = tuple(
+            trial("new", c, 70 + 3.0 * (c == WINNER), s) for c in (DEFAULT_CONFIG, WINNER) for s in range(n_seeds)
+        )
+        effect = suggest(History(past.trials + own), NEW, "small").evidence["expected_effect"]
         return effect["hi80"] - effect["lo80"]
 
-    assert width(8) < width(2)
+    assert width(8) < width(2) < width(0)
 
 
 def test_trials_of_the_task_itself_decide_against_the_past():
