@@ -118,12 +118,16 @@ def test_help_and_a_wrong_word_load_nothing_heavy(word: str, code: int) -> None:
     assert not HEAVY & loaded
 
 
-@pytest.mark.parametrize("words", [["--help"], ["sugest"]])
-def test_help_and_a_wrong_word_answer_in_half_a_second(words: list[str]) -> None:
+@pytest.mark.parametrize("word", ["--help", "sugest"])
+def test_help_and_a_wrong_word_answer_in_half_a_second(word: str) -> None:
     def seconds() -> float:
-        start = time.perf_counter()
-        process(*words)
-        return time.perf_counter() - start
+        """Processor time of one call: its wall time on a machine that does nothing else."""
+        child = subprocess.Popen(
+            [sys.executable, "-m", "kdrec", word], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        return usage.ru_utime + usage.ru_stime
 
     assert min(seconds() for _ in range(5)) < 0.5
 
@@ -342,17 +346,28 @@ def test_a_reader_that_leaves_early_is_no_error(table: Path, home: Home) -> None
     assert done.stderr == ""
 
 
+def _held_open(pipe: Path, seconds: float = 60) -> int:
+    """The writing end of a pipe, once somebody reads it; the reader waits for as long as it stays open."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            time.sleep(0.05)
+    raise TimeoutError(f"nobody reads {pipe}")
+
+
 def test_an_interrupt_ends_with_130_and_no_traceback(home: Home, tmp_path: Path) -> None:
     pipe = tmp_path / "slow.json"
-    os.mkfifo(pipe)  # reading it blocks until someone writes, which nobody does
+    os.mkfifo(pipe)
     words = ["--home", str(home.root), "suggest", "--features", str(pipe), "--student", "small", "--history", "none"]
     child = subprocess.Popen([sys.executable, "-m", "kdrec", *words], stderr=subprocess.PIPE, text=True)
-    time.sleep(2)
+    writing = _held_open(pipe)
     child.send_signal(signal.SIGINT)
-    assert child.wait(timeout=20) == 130
-    assert child.stderr is not None
-    with child.stderr as said:
-        assert "Traceback" not in said.read()
+    _, said = child.communicate(timeout=60)
+    os.close(writing)
+    assert child.returncode == 130
+    assert said == ""
 
 
 def test_the_shell_can_complete_commands() -> None:
