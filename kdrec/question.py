@@ -48,7 +48,7 @@ class Asked:
         """Whether the task is a path to a table, existing or not."""
         if self.task is None or self.features is not None:
             return False
-        return Path(self.task).suffix.lower() in TABLES or "/" in self.task or Path(self.task).is_file()
+        return Path(self.task).suffix.lower() in TABLES or len(Path(self.task).parts) > 1
 
 
 def features_of(asked: Asked, student: str, past: History, home: Home) -> TaskFeatures:

@@ -100,12 +100,11 @@ def suggestion_text(suggestion: Suggestion) -> Group:
 def history_table(history: History, *, limit: int | None = None) -> Group:
     """Finished trials, newest last; with `limit`, the last ones and a line that says so."""
     trials = history.trials if limit is None else history.trials[-limit:]
-    table = _table("task", "student", "configuration", numbers=("seed", "val", "loss", "test", "seconds"))
+    table = _table("task", "student", "configuration", numbers=("seed", "val", "test", "s"))
     for trial in trials:
-        loss, seconds = _number(trial.val_loss, 4), f"{trial.seconds:.0f}"
         score = _number(trial.val_score, 2) if trial.status == "completed" else trial.status
         row = (trial.task, trial.student, trial.config.label(), str(trial.seed))
-        table.add_row(*map(Text, (*row, score, loss, _number(trial.test_score, 2), seconds)))
+        table.add_row(*map(Text, (*row, score, _number(trial.test_score, 2), f"{trial.seconds:.0f}")))
     hidden = len(history) - len(trials)
     more = f"; the last {len(trials)} are shown, --limit 0 shows all" if hidden else ""
     return Group(table, Text(f"{history_line(history)}{more}"))
