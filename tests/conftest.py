@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from kdrec.home import Home
@@ -20,6 +21,10 @@ os.environ |= {
 }
 for name in ("KDREC_HOME", "KDREC_TRACKING_URI", "MLFLOW_TRACKING_URI", "KDREC_DATA"):
     os.environ.pop(name, None)
+
+# A time limit an example would measure what else the machine does.
+hypothesis.settings.register_profile("kdrec", deadline=None)
+hypothesis.settings.load_profile("kdrec")
 
 REPOSITORY = Path(__file__).parent.parent
 

