@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from kdrec.recommend.design import META, similarity
+from kdrec.recommend.model import FIT_ROWS, nearest_rows
 from kdrec.recommend.table import Table
 from kdrec.types import Floats
 
@@ -95,6 +96,12 @@ def _measurement_notes(table: Table) -> list[str]:
         scores = [t.val_score for t in table.trials if t.val_score is not None]
         if len(scores) > 1 and len(set(scores)) == 1:
             notes.append("every score in this history is the same value: it says nothing about the knobs")
+        n_left_out = int((~nearest_rows(table, FIT_ROWS)).sum())
+        if n_left_out:
+            notes.append(
+                f"{n_left_out} of {len(table.mean_R)} measured configurations, on the tasks least like this one, "
+                "were left out of the learning"
+            )
         unseen = table.n_candidates - len({int(c) for c in table.config_R if c < table.n_candidates})
         if unseen:
             notes.append(f"{unseen} of {table.n_candidates} configurations were never measured: judged by their knobs")

@@ -225,3 +225,10 @@ def test_features_that_contradict_the_history_are_refused():
     past = History((trial("new", DEFAULT_CONFIG, 80.0),))
     with pytest.raises(MismatchError, match="n_classes"):
         suggest(past, replace(NEW, n_classes=7), "small")
+
+
+def test_tasks_left_out_of_the_learning_are_said():
+    rng = np.random.default_rng(0)
+    rows = [trial(f"t{n:02d}", c, float(80 + rng.normal())) for n in range(20) for c in DEFAULT_SPACE.configs()]
+    notes = suggest(History(tuple(rows)), NEW, "small").evidence["notes"]
+    assert any("72 of 480 measured configurations" in note for note in notes)
