@@ -83,22 +83,13 @@ def check(study: Study) -> None:
         if task not in study.data and task not in tasks.known():
             raise BadArgument(f"unknown task {task!r}{did_you_mean(task, tasks.known())}")
     for student in study.students:
-        teacher_of(student)
-
-
-def teacher_of(student: str) -> str:
-    """Name of the teacher of a student."""
-    card = catalog.card(student)
-    if card.teacher is None:
-        own = ", ".join(other.name for other in catalog.students(student))
-        raise BadArgument(f"{student!r} is a teacher, a student was expected; its students are {own}")
-    return card.teacher
+        catalog.teacher_of(student)
 
 
 def cut(study: Study, home: Home, cells: Iterable[Cell] | None = None) -> tuple[Piece, ...]:
     """The pieces of these cells (default: all of the study): teachers first, each kind from the heaviest down."""
     cells = study.cells() if cells is None else tuple(cells)
-    pairs = dict.fromkeys((cell.task, teacher_of(cell.student)) for cell in cells)
+    pairs = dict.fromkeys((cell.task, catalog.teacher_of(cell.student)) for cell in cells)
     teachers = [_teacher(study, home, task, teacher) for task, teacher in pairs]
     students = [_cell(study, home, cell) for cell in cells]
     return *sorted(teachers, key=_weight), *sorted(students, key=_weight)
@@ -147,7 +138,7 @@ def _cell(study: Study, home: Home, cell: Cell) -> Piece:
         home=home,
         task=cell.task,
         model=cell.student,
-        teacher=teacher_of(cell.student),
+        teacher=catalog.teacher_of(cell.student),
         units=configs * len(study.seeds),
         cost=catalog.card(cell.student).n_layers * (study.rows.train or ROWS_UNKNOWN) * epochs,
     )

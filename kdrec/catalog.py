@@ -52,6 +52,21 @@ def students(teacher: str | None = None) -> tuple[ModelCard, ...]:
     return tuple(entry for entry in _shipped().values() if entry.role == "student" and teacher in (None, entry.teacher))
 
 
+def teacher_of(student: str) -> str:
+    """Name of the teacher of a student's card.
+
+    Raises
+    ------
+    BadArgument
+        When there is no such card, or it is a teacher's.
+    """
+    entry = card(student)
+    if entry.teacher is None:
+        own = ", ".join(other.name for other in students(student))
+        raise BadArgument(f"{student!r} is a teacher, a student was expected; its students are {own}")
+    return entry.teacher
+
+
 @cache
 def _shipped() -> dict[str, ModelCard]:
     """The cards inside an installed package, else those beside the package in a checkout."""

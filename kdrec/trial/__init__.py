@@ -1,22 +1,20 @@
 """Wiring: a study's task becomes a teacher, a cell becomes trials, a configuration becomes one Trial, once.
 
-The only room that knows sources, tasks, models, engine and tracking at the same time. Every door is idempotent: what the
-store or the home already holds is found by fingerprint and not done again. Prefect is not known here; flows wrap these
-functions. `bench` holds what the trials of a task share, `one` makes a trial, `cell` searches.
+The only room that knows sources, tasks, models, engine and tracking at the same time. Every door is idempotent: what
+the store or the home already holds is found by fingerprint and not done again. Prefect is not known here; flows wrap
+these functions. `bench` holds what the trials of a task share, `one` makes a trial, `cell` searches.
 """
 
-from kdrec.trial.bench import Bench, load_task, teacher_of
-from kdrec.trial.cell import CellResult, Progress, check, prepare_teacher, run_cell
+from kdrec.trial.bench import Bench, load_task
+from kdrec.trial.cell import CellResult, Progress, prepare_teacher, run_cell
 from kdrec.trial.one import fingerprint
 
 __all__ = [
     "Bench",
     "CellResult",
     "Progress",
-    "check",
     "fingerprint",
     "load_task",
     "prepare_teacher",
     "run_cell",
-    "teacher_of",
 ]

@@ -9,21 +9,11 @@ from functools import cached_property
 from filelock import FileLock
 
 from kdrec import catalog, engine, sources, tasks
-from kdrec.errors import BadArgument
 from kdrec.home import Home
 from kdrec.signals import TeacherSignal
-from kdrec.studies import Cell, Study
+from kdrec.studies import Study
 from kdrec.teacher import Pupil, Teacher, fine_tune, teacher_signal
 from kdrec.types import Candidate, Encoded, ModelCard, Task, TaskFeatures, TeacherChoice
-
-
-def teacher_of(cell: Cell) -> str:
-    """Name of the teacher's card of a cell's student."""
-    card = catalog.card(cell.student)
-    if card.teacher is None:
-        own = ", ".join(student.name for student in catalog.students(card.name))
-        raise BadArgument(f"{card.name!r} is a teacher, a student was expected; its students are {own}")
-    return card.teacher
 
 
 def load_task(study: Study, name: str, home: Home) -> Task:

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kdrec import catalog, encoder, history, recommend, sources, tasks
-from kdrec.errors import BadArgument, did_you_mean
+from kdrec import catalog, encoder, history, recommend, sources
 from kdrec.home import Home
 from kdrec.search import STRATEGIES, Proposal, SearchStep
 from kdrec.studies import Cell, Study
 from kdrec.tracking import Store, cell_note, closing_note
-from kdrec.trial.bench import Bench, teacher_of
+from kdrec.trial.bench import Bench
 from kdrec.trial.one import Place, run_trial
 from kdrec.types import BASELINE_CONFIG, Candidate, History, KDConfig, Trial
 
@@ -45,15 +44,6 @@ class CellResult:
 
 def _silent(_: Progress) -> None:
     """Progress that nobody watches."""
-
-
-def check(study: Study) -> None:
-    """Refuse a study that names an unknown task or student, before anything is downloaded or started."""
-    for task in study.tasks:
-        if task not in study.data and task not in tasks.known():
-            raise BadArgument(f"unknown task {task!r}{did_you_mean(task, tasks.known())}")
-    for cell in study.cells():
-        teacher_of(cell)
 
 
 def prepare_teacher(study: Study, task_name: str, teacher: str, home: Home, on_progress: OnProgress = _silent) -> None:
@@ -89,7 +79,7 @@ def prepare_teacher(study: Study, task_name: str, teacher: str, home: Home, on_p
 def run_cell(study: Study, cell: Cell, home: Home, on_progress: OnProgress = _silent) -> CellResult:
     """Search one cell: the labels-only baseline, then the study's strategy. Finished trials are found, not repeated."""
     on_progress(Progress(part=str(cell), done=0, expected=1, message="reading rows, logits and weights"))
-    runner = _Runner(Bench(study, cell.task, teacher_of(cell), home), cell, on_progress)
+    runner = _Runner(Bench(study, cell.task, catalog.teacher_of(cell.student), home), cell, on_progress)
     return runner.search()
 
 
@@ -117,9 +107,7 @@ class _Runner:
             features=features,
             store=store,
             experiment_id=experiment_id,
-            parent_run_id=store.open_cell(
-                experiment_id, str(cell), features, self.note, training=training, rows=rows
-            ),
+            parent_run_id=store.open_cell(experiment_id, str(cell), features, self.note, training=training, rows=rows),
         )
         self.done, self.expected = 0, self._guess()
 
@@ -128,9 +116,7 @@ class _Runner:
         baseline = self.evaluate([BASELINE_CONFIG])
         strategy = STRATEGIES[self.study.search]
         found = strategy(self.study.space, self.evaluate, self._propose, teachers_coincide=self.coincide)
-        result = CellResult(
-            cell=self.place.cell, trials=(*baseline, *found.trials), path=found.path, best=found.best
-        )
+        result = CellResult(cell=self.place.cell, trials=(*baseline, *found.trials), path=found.path, best=found.best)
         self._close(result)
         return result
 
@@ -178,6 +164,4 @@ class _Runner:
         self._tell("searched")
 
     def _tell(self, message: str) -> None:
-        self.on_progress(
-            Progress(part=str(self.place.cell), done=self.done, expected=self.expected, message=message)
-        )
+        self.on_progress(Progress(part=str(self.place.cell), done=self.done, expected=self.expected, message=message))
