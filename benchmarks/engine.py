@@ -65,7 +65,7 @@ def run_ours(study: Study, student: str, seed: int, home: Home) -> list[float]:
 
     bench, card = Bench(study, "trec", "minilm", home), catalog.card(student)
     training = study.training_for(Cell(task="trec", student=student), seed)
-    train, validation = bench.encoded("train", 128), bench.encoded("validation", 128)
+    train, validation = bench.encoded("train"), bench.encoded("validation")
     scores = []
     for config in CONFIGS:
         classifier = encoder.build(card, bench.folder, bench.task, (train, validation), seed=seed)

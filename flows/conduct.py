@@ -14,7 +14,7 @@ from flows import pieces
 from flows.pieces import Outcome, Piece
 from flows.progress import Board, Log, Outlet, Show, Terminal
 from flows.workers import Workers, usable_cores
-from kdrec import report
+from kdrec import history, question, report
 from kdrec.errors import KdrecError
 from kdrec.home import Home
 from kdrec.studies import Cell, Study
@@ -38,11 +38,12 @@ def conduct(study: Study, cells: Iterable[Cell], home: Home, workers: int | None
     """
     cells = tuple(cells)
     pieces.check(study)
-    store = Store.open(home)  # with the experiment, before any worker: processes racing on a new database break it
-    store.experiment(study.name)
-    before = {trial.run_id for trial in store.trials()[0]}
+    Store.open(home).experiment(study.name)  # before any worker: processes racing on a new database break it
+    question.sync(home)
+    before = {trial.run_id for trial in history.load(home)}
     outlet: Outlet = Log(get_run_logger().info) if runtime.deployment.id else Terminal()
     outcomes, failures = _work_off(pieces.cut(study, home, cells), workers or usable_cores(), outlet)
+    question.sync(home, always=True)  # so that the next suggestion need not open the store
     found = [outcomes[str(cell)] for cell in cells if str(cell) in outcomes]
     _show(study, found, before, outlet)
     for name, error in failures.items():

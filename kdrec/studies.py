@@ -122,7 +122,12 @@ class Study:
             override.check_fits_some(self.tasks, self.students)
         for cell in self.cells():
             for seed in self.seeds:
-                self.training_for(cell, seed)
+                length = self.training_for(cell, seed).max_length
+                if length != self.teacher.max_length:
+                    raise BadArgument(
+                        f"teacher and student must read the same text: max_length is {self.teacher.max_length} for the "
+                        f"teacher and {length} for {cell}"
+                    )
 
     def cells(self) -> tuple[Cell, ...]:
         """Every task with every student."""

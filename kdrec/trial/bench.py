@@ -9,6 +9,7 @@ from functools import cached_property
 from filelock import FileLock
 
 from kdrec import catalog, engine, sources, tasks
+from kdrec.errors import MismatchError
 from kdrec.home import Home
 from kdrec.signals import TeacherSignal
 from kdrec.studies import Study
@@ -35,26 +36,35 @@ class Bench:
     def __init__(self, study: Study, task_name: str, teacher: str, home: Home) -> None:
         self.study, self.home = study, home
         self.teacher_card: ModelCard = catalog.card(teacher)
+        if study.teacher.max_length > self.teacher_card.max_length:
+            raise MismatchError(
+                f"model {teacher!r} reads at most {self.teacher_card.max_length} tokens, but max_length of study "
+                f"{study.name!r} is {study.teacher.max_length}"
+            )
         self.task = load_task(study, task_name, home)
         self.folder = sources.resolve(self.teacher_card.source, home)
         self.accelerator = engine.make_accelerator()
         self._signals: dict[str, TeacherSignal] = {}
 
-    def encoded(self, split: str, max_length: int) -> Encoded:
+    def encoded(self, split: str) -> Encoded:
         """One tokenised split, from the token cache."""
-        limit = min(max_length, self.teacher_card.max_length)
-        return tasks.encode(getattr(self.task, split), self.task, self.folder / "tokenizer.json", limit, self.home)
+        rows = getattr(self.task, split)
+        return tasks.encode(rows, self.task, self.folder / "tokenizer.json", self.max_length, self.home)
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that teacher and students read of an example, at most; a study gives both the same."""
+        return self.study.teacher.max_length
 
     @cached_property
     def pupil(self) -> Pupil:
         """What the teacher is made from."""
-        length = self.study.teacher.max_length
         return Pupil(
             card=self.teacher_card,
             folder=self.folder,
             task=self.task,
-            train=self.encoded("train", length),
-            validation=self.encoded("validation", length),
+            train=self.encoded("train"),
+            validation=self.encoded("validation"),
             tokenizer=sources.sha256_file(self.folder / "tokenizer.json"),
         )
 
@@ -75,9 +85,8 @@ class Bench:
         checkpoint = self.teacher.selection.checkpoint(choice)
         if checkpoint not in self._signals:
             with lock(self.home, f"logits-{checkpoint}"):
-                folder, length = self.home.folder("logits"), self.study.teacher.max_length
                 self._signals[checkpoint] = teacher_signal(
-                    self.pupil, self.teacher, choice, folder, self.accelerator, length
+                    self.pupil, self.teacher, choice, self.home.folder("logits"), self.accelerator, self.max_length
                 )
         return self._signals[checkpoint]
 

@@ -108,7 +108,7 @@ def _train(
 ) -> tuple[engine.Evaluation | None, float | None]:
     """Train and log what happens; the best evaluation and its weights' test score, or None twice when it diverged."""
     bench, task = place.bench, place.bench.task
-    train, validation, test = (bench.encoded(split, training.max_length) for split in ("train", "validation", "test"))
+    train, validation, test = (bench.encoded(split) for split in ("train", "validation", "test"))
     classifier = encoder.build(place.student, place.folder, task, (train, validation, test), seed=training.seed)
     lesson = engine.Lesson(
         train=train,
