@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kdrec import catalog, trial
+from kdrec.errors import BadArgument, MismatchError
+from kdrec.home import Home
+from kdrec.studies import Cell, Study
+from kdrec.tracking import Store
+from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, KDConfig, Training
+
+CELL = Cell(task="vader_tweets", student="tiny")
+
+
+def small_study(**changes: Any) -> Study:
+    table = {
+        "name": "small",
+        "tasks": ["vader_tweets"],
+        "students": ["tiny"],
+        "rows": {"train": 60, "validation": 30, "test": 30},
+        "space": {"alphas": [0.5], "teachers": ["t_ll"], "teacher_temperatures": [1.0]},
+        "teacher": {"learning_rates": [2e-4], "epochs": 1, "evaluations_per_epoch": 1, "max_length": 32},
+        "training": {"epochs": 1, "max_length": 32},
+    }
+    return Study.from_dict({**table, **changes})
+
+
+@pytest.fixture(scope="module")
+def searched(shared_home: Home) -> tuple[Home, trial.CellResult]:
+    return shared_home, trial.run_cell(small_study(), CELL, shared_home)
+
+
+@pytest.mark.slow
+class TestACell:
+    def test_a_cell_runs_the_baseline_and_the_space_once(self, searched: tuple[Home, trial.CellResult]) -> None:
+        _, result = searched
+        configs = [made.config for made in result.trials]
+        assert configs == [BASELINE_CONFIG, DEFAULT_CONFIG, KDConfig(distance="mse")]
+        assert all(made.status == "completed" and made.seconds > 0 and made.run_id for made in result.trials)
+        assert result.best in configs
+
+    def test_a_second_search_finds_every_trial(self, searched: tuple[Home, trial.CellResult]) -> None:
+        home, result = searched
+        told: list[trial.Progress] = []
+        again = trial.run_cell(small_study(), CELL, home, told.append)
+        assert again == result
+        assert told[-1].done == told[-1].expected == 3
+
+    def test_another_study_of_the_same_cell_finds_its_trials_too(self, searched: tuple[Home, trial.CellResult]) -> None:
+        home, result = searched
+        other = trial.run_cell(small_study(name="other"), CELL, home)
+        assert [made.run_id for made in other.trials] == [made.run_id for made in result.trials]
+
+    def test_history_is_what_the_cell_returned(self, searched: tuple[Home, trial.CellResult]) -> None:
+        home, result = searched
+        trials, _ = Store.open(home).trials()
+        assert sorted(trials, key=lambda made: made.run_id) == sorted(result.trials, key=lambda made: made.run_id)
+
+    def test_two_callers_at_once_make_one_run(self, searched: tuple[Home, trial.CellResult]) -> None:
+        home, _ = searched
+        with multiprocessing.get_context("spawn").Pool(2) as pool:
+            ids = pool.map(_one_more_seed, [home, home])
+        assert ids[0] == ids[1]
+        assert len({made.fingerprint for made in Store.open(home).trials()[0]}) == len(Store.open(home).trials()[0])
+
+    def test_a_diverged_student_is_evidence(self, searched: tuple[Home, trial.CellResult]) -> None:
+        home, _ = searched
+        study = small_study(training={"epochs": 1, "max_length": 32, "learning_rate": 1e30})
+        result = trial.run_cell(study, CELL, home)
+        assert {made.status for made in result.trials} == {"diverged"}
+        assert all(made.val_score is None and made.test_score is None for made in result.trials)
+        again = trial.run_cell(study, CELL, home)
+        assert [made.run_id for made in again.trials] == [made.run_id for made in result.trials]
+
+    def test_the_recommender_can_drive_a_search(self, searched: tuple[Home, trial.CellResult]) -> None:
+        home, _ = searched
+        result = trial.run_cell(small_study(search="suggested"), CELL, home)
+        assert result.path[0].tried == (DEFAULT_CONFIG,)
+        assert all(step.reason for step in result.path)
+
+    def test_the_teachers_trace_and_files_are_made_once(self, searched: tuple[Home, trial.CellResult]) -> None:
+        home, _ = searched
+        before = {path: path.stat().st_mtime_ns for path in (home.root / "teachers").rglob("*.safetensors")}
+        trial.prepare_teacher(small_study(), "vader_tweets", "minilm", home)
+        after = {path: path.stat().st_mtime_ns for path in (home.root / "teachers").rglob("*.safetensors")}
+        assert before == after != {}
+
+
+def _one_more_seed(home: Home) -> str:
+    study = small_study(seeds=[7], space={**json.loads(SPACE), "distances": ["mse"]})
+    return trial.run_cell(study, CELL, home).trials[-1].run_id
+
+
+SPACE = '{"alphas": [0.5], "teachers": ["t_ll"], "teacher_temperatures": [1.0]}'
+
+
+def identity(**changes: Any) -> str:
+    parts: dict[str, Any] = {
+        "task": "a",
+        "student": "b",
+        "config": KDConfig(),
+        "training": Training(),
+        "checkpoint": "c",
+    }
+    return trial.fingerprint(**{**parts, **changes})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task": "x"},
+        {"student": "x"},
+        {"checkpoint": "x"},
+        {"config": KDConfig(tau_t=2.0)},
+        {"config": KDConfig(tau_t=2.0, scale_soft_loss="tau_t*tau_s")},
+        {"training": Training(seed=1)},
+        {"training": Training(epochs=5)},
+    ],
+)
+def test_whatever_changes_the_student_changes_the_fingerprint(change: dict[str, Any]) -> None:
+    assert identity(**change) != identity()
+
+
+def test_the_name_of_one_checkpoint_is_not_part_of_the_fingerprint() -> None:
+    assert identity(config=replace(KDConfig(), teacher="t_hs")) == identity()
+
+
+def test_a_teacher_is_no_student() -> None:
+    with pytest.raises(BadArgument, match="'minilm' is a teacher, a student was expected; its students are base"):
+        catalog.teacher_of("minilm")
+
+
+def test_a_length_that_the_model_cannot_read_is_refused(home: Home) -> None:
+    long = {"epochs": 1, "max_length": 1024}
+    with pytest.raises(MismatchError, match=r"reads at most 512 tokens, but max_length of study 'small' is 1024"):
+        trial.Bench(small_study(teacher=long, training=long), "vader_tweets", "minilm", home)
