@@ -119,9 +119,14 @@ def _weight(piece: Piece) -> float:
     return -piece.units * piece.cost
 
 
+def _work(model: str) -> float:
+    """Cost of an example in whole layers; of the last one, only the position that the head reads is computed."""
+    return catalog.card(model).n_layers - 0.75
+
+
 def _teacher(study: Study, home: Home, task: str, teacher: str) -> Piece:
     training = study.teacher
-    cost = catalog.card(teacher).n_layers * (study.rows.train or ROWS_UNKNOWN) / training.evaluations_per_epoch
+    cost = _work(teacher) * (study.rows.train or ROWS_UNKNOWN) / training.evaluations_per_epoch
     units = len(training.runs()) * training.epochs * training.evaluations_per_epoch
     return Piece(
         role="teacher", study=study, home=home, task=task, model=teacher, teacher=teacher, units=units, cost=cost
@@ -140,5 +145,5 @@ def _cell(study: Study, home: Home, cell: Cell) -> Piece:
         model=cell.student,
         teacher=catalog.teacher_of(cell.student),
         units=configs * len(study.seeds),
-        cost=catalog.card(cell.student).n_layers * (study.rows.train or ROWS_UNKNOWN) * epochs,
+        cost=_work(cell.student) * (study.rows.train or ROWS_UNKNOWN) * epochs,
     )
