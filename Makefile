@@ -44,7 +44,7 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 ui: $(VENV)/.runtime
-	@$(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT) \
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT) \
 		--backend-store-uri "$$($(BIN)/python -c 'from kdrec.home import Home; print(Home.from_env().tracking_uri)')"
 
 $(BIN)/python:
