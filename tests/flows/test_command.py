@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from running import REPOSITORY
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "flows.study", *words], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ('tasks = ["trek"]', "unknown task 'trek'; did you mean 'trec'?"),
+        ('tasks = ["trec"]\nstudents = ["smal"]', "unknown model 'smal'; did you mean 'small'?"),
+        ('tasks = ["trec"]\nsearhc = "full"', "study.toml: unknown key 'searhc'; did you mean 'search'?"),
+    ],
+)
+def test_a_wrong_study_gets_one_sentence_and_exit_code_2_and_leaves_nothing(
+    tmp_path: Path, line: str, sentence: str
+) -> None:
+    file, home = tmp_path / "study.toml", tmp_path / "home"
+    students = "" if "students" in line else '\nstudents = ["tiny"]'
+    file.write_text(f'name = "wrong"\n{line}{students}\n', encoding="utf-8")
+    done = command(str(file), "--home", str(home))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [f"kdrec: {sentence}"]
+    assert not home.exists()
+
+
+def test_an_unknown_study_and_a_wrong_number_of_workers_exit_with_2(tmp_path: Path) -> None:
+    done = command("quickstrat", "--home", str(tmp_path))
+    assert done.returncode == 2
+    assert "did you mean 'quickstart'?" in done.stderr
+    done = command("quickstart", "--workers", "0")
+    assert done.returncode == 2
+    assert "a whole number of at least 1 was expected, got '0'" in done.stderr
+
+
+def test_an_unreachable_store_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDREC_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    done = command("quickstart", "--home", str(tmp_path / "home"))
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "no tracking store answers at http://127.0.0.1:9" in done.stderr

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.pieces import check, cut, find_study
+from kdrec.errors import BadArgument, DataError
+from kdrec.home import Home
+from kdrec.studies import Cell, RowLimits, Study
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home.at(tmp_path)
+
+
+def test_a_study_is_cut_into_its_teachers_and_its_cells_each_from_the_heaviest_down(home: Home) -> None:
+    study = Study(name="s", tasks=("trec", "sms_spam"), students=("tiny", "base", "small", "bert-mini"))
+    pieces = cut(study, home)
+    teachers = [piece.name for piece in pieces if piece.role == "teacher"]
+    assert sorted(teachers) == ["sms_spam/bert-base", "sms_spam/minilm", "trec/bert-base", "trec/minilm"]
+    assert [piece.role for piece in pieces] == ["teacher"] * 4 + ["cell"] * 8
+    assert set(teachers[:2]) == {"trec/bert-base", "sms_spam/bert-base"}, "12 layers before 6"
+    cells = [piece for piece in pieces if piece.role == "cell" and piece.task == "trec"]
+    assert [cell.name for cell in cells] == ["trec/bert-mini", "trec/base", "trec/small", "trec/tiny"]
+    assert [cell.needs for cell in cells] == ["trec/bert-base", "trec/minilm", "trec/minilm", "trec/minilm"]
+
+
+def test_one_cell_brings_its_own_teacher_only(home: Home) -> None:
+    study = Study(name="s", tasks=("trec", "sms_spam"), students=("tiny", "small"), rows=RowLimits(train=100))
+    assert [piece.name for piece in cut(study, home, [Cell(task="trec", student="tiny")])] == [
+        "trec/minilm",
+        "trec/tiny",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "students", "sentence"),
+    [
+        (("trek",), ("tiny",), "unknown task 'trek'; did you mean 'trec'?"),
+        (("trec",), ("tinny",), "unknown model 'tinny'; did you mean 'tiny'?"),
+        (("trec",), ("minilm",), "'minilm' is a teacher, a student was expected; its students are base, small, tiny"),
+    ],
+)
+def test_a_study_of_unknown_names_is_refused_before_anything_starts(
+    tasks: tuple[str, ...], students: tuple[str, ...], sentence: str
+) -> None:
+    with pytest.raises(BadArgument) as refused:
+        check(Study(name="s", tasks=tasks, students=students))
+    assert str(refused.value) == sentence
+
+
+def test_the_quickstart_is_found_by_its_name_and_is_the_study_of_the_readme() -> None:
+    study = find_study("quickstart")
+    check(study)
+    assert (study.name, study.tasks, study.students) == ("quickstart", ("trec", "vader_tweets"), ("small", "tiny"))
+    assert (study.search, study.seeds) == ("greedy", (0,))
+
+
+def test_an_unknown_study_is_told_the_nearest() -> None:
+    with pytest.raises(DataError, match=r"no study file at .*quikstart\.toml; did you mean 'quickstart'\?"):
+        find_study("quikstart")
