@@ -1,6 +1,6 @@
 """What eight configurations cost: the usual Trainer recipe against kdrec's engine, on the same task, teacher and seeds.
 
-    python benchmarks/engine.py [--seeds 5] [--rows 1000] [--epochs 4] [--report]
+    python benchmarks/engine.py [--seeds 5] [--rows 500] [--epochs 4] [--students tiny small] [--report]
 
 Each run of eight configurations is a process of its own on one thread, so CPU seconds and peak memory are the operating
 system's. Ours starts with no cached logits and no tokens: the teacher's one pass is inside its figures. The two recipes
@@ -258,8 +258,9 @@ def main() -> None:
     """Measure what is missing, then report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--rows", type=int, default=500)
     parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--students", nargs="+", default=["tiny", "small"], choices=["tiny", "small"])
     parser.add_argument("--home", type=Path, default=Path(".kdrec") / "benchmark-engine")
     parser.add_argument("--report", action="store_true", help="print the tables of what was measured before")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
@@ -277,7 +278,7 @@ def main() -> None:
         prepare_teacher(study_of(given.rows, given.epochs), "trec", "minilm", home)
         known = {(r["recipe"], r["student"], r["seed"], r["rows"], r["epochs"]) for r in records}
         for seed in range(given.seeds):
-            for student in ("tiny", "small"):
+            for student in given.students:
                 for recipe in ("trainer", "ours") if seed % 2 else ("ours", "trainer"):
                     key = (recipe, student, seed, given.rows, given.epochs)
                     if key in known:
