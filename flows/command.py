@@ -10,13 +10,18 @@ import argparse
 import os
 import signal
 import sys
+import urllib.error
+import urllib.request
+from http.client import HTTPException
 from types import FrameType
+from urllib.parse import urlsplit, urlunsplit
 
 from flows import pieces
 from flows.server import EmbeddedServer
 from kdrec.errors import KdrecError
 from kdrec.home import Home
 from kdrec.tracking import Store
+from kdrec.tracking.connect import redacted
 
 
 def main(words: list[str] | None = None) -> int:
@@ -40,11 +45,13 @@ def main(words: list[str] | None = None) -> int:
 def _run(name: str, home: Home, workers: int | None) -> None:
     study = pieces.find_study(name)
     pieces.check(study)
-    server = None
-    if not os.environ.get("PREFECT_API_URL"):
-        _settle_prefect(home)
-        server = EmbeddedServer(home.folder("prefect") / "server.log")
-        os.environ["PREFECT_API_URL"] = server.url
+    print(f"Study {study.name}: starting, with all that is made under {home.root}", flush=True)  # noqa: T201
+    if "PREFECT_LOGGING_LEVEL" not in os.environ:  # all of the log still goes to the run's page
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    url = os.environ.get("PREFECT_API_URL")
+    server = None if url else _embedded(home)
+    if url:
+        _check_answers(url)
     Store.open(home)  # an unreachable store is told at once, and a new one is made while the server starts
     from flows.study import study as flow
 
@@ -53,13 +60,28 @@ def _run(name: str, home: Home, workers: int | None) -> None:
     flow(name, home=str(home.root), workers=workers)
 
 
-def _settle_prefect(home: Home) -> None:
-    """Settings of an embedded Prefect, where the user has none: below the home, offline, silent on the terminal."""
-    settings = {"PREFECT_HOME": str(home.folder("prefect")), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    if "PREFECT_LOGGING_LEVEL" not in os.environ:
-        settings["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"  # all of it still goes to the run's log
-    for name, value in settings.items():
-        os.environ.setdefault(name, value)
+def _embedded(home: Home) -> EmbeddedServer:
+    """Start a server of our own, below the home and offline; Prefect, not yet imported, will find it."""
+    os.environ.setdefault("PREFECT_HOME", str(home.folder("prefect")))
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    server = EmbeddedServer(home.folder("prefect") / "server.log")
+    os.environ["PREFECT_API_URL"] = server.url
+    return server
+
+
+def _check_answers(url: str) -> None:
+    """Refuse a server of the user's that does not answer; any answer is one."""
+    try:
+        parts = urlsplit(url)
+        health = parts._replace(netloc=parts.netloc.rpartition("@")[2], path=f"{parts.path.rstrip('/')}/health")
+        urllib.request.urlopen(urlunsplit(health), timeout=10).close()
+    except urllib.error.HTTPError as answer:
+        answer.close()
+    except (OSError, ValueError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise KdrecError(
+            f"no Prefect server answers at {redacted(url)} ({reason}); start it, or unset PREFECT_API_URL to do without"
+        ) from None
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -44,10 +44,27 @@ def test_an_unknown_study_and_a_wrong_number_of_workers_exit_with_2(tmp_path: Pa
     assert "a whole number of at least 1 was expected, got '0'" in done.stderr
 
 
-def test_an_unreachable_store_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KDREC_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+@pytest.mark.parametrize(
+    ("setting", "address", "sentence"),
+    [
+        (
+            "KDREC_TRACKING_URI",
+            "http://ada:secret@127.0.0.1:9",
+            "no tracking store answers at http://ada:***@127.0.0.1:9",
+        ),
+        (
+            "PREFECT_API_URL",
+            "http://ada:secret@127.0.0.1:9/api",
+            "no Prefect server answers at http://ada:***@127.0.0.1:9",
+        ),
+    ],
+)
+def test_an_address_where_nothing_answers_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, address: str, sentence: str
+) -> None:
+    monkeypatch.setenv(setting, address)
     done = command("quickstart", "--home", str(tmp_path / "home"))
     assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert "no tracking store answers at http://127.0.0.1:9" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert sentence in done.stderr
+    assert "secret" not in done.stderr

@@ -27,7 +27,7 @@ def tables(text: str) -> list[str]:
     """The lines between the last progress and the count of trials."""
     lines = text.splitlines()
     start = lines.index("questions/tiny")
-    return lines[start : next(at for at, line in enumerate(lines) if line.startswith("Study "))]
+    return lines[start : next(at for at, line in enumerate(lines) if line.endswith("found in the store."))]
 
 
 def test_a_study_runs_from_nothing_and_shows_its_trials_and_its_way(first: Running, shared_home: Home) -> None:
