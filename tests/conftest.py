@@ -51,6 +51,12 @@ def home(tmp_path: Path, sources_folder: Path) -> Home:
     return new_home(tmp_path / "home", sources_folder)
 
 
+@pytest.fixture(scope="module")
+def module_home(tmp_path_factory: pytest.TempPathFactory, sources_folder: Path) -> Home:
+    """A home for the tests of one file, which may write to its store."""
+    return new_home(tmp_path_factory.mktemp("module") / "home", sources_folder)
+
+
 @pytest.fixture(scope="session")
 def shared_home(tmp_path_factory: pytest.TempPathFactory, sources_folder: Path) -> Home:
     """A home for a whole session (of one worker): for what is costly to make and only read afterwards."""

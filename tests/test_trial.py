@@ -31,8 +31,8 @@ def small_study(**changes: Any) -> Study:
 
 
 @pytest.fixture(scope="module")
-def searched(shared_home: Home) -> tuple[Home, trial.CellResult]:
-    return shared_home, trial.run_cell(small_study(), CELL, shared_home)
+def searched(module_home: Home) -> tuple[Home, trial.CellResult]:
+    return module_home, trial.run_cell(small_study(), CELL, module_home)
 
 
 @pytest.mark.slow
