@@ -3,15 +3,18 @@ from __future__ import annotations
 import json
 import multiprocessing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kdrec import catalog, trial
-from kdrec.errors import BadArgument, MismatchError
+from kdrec.errors import BadArgument, KdrecError, MismatchError
 from kdrec.home import Home
 from kdrec.studies import Cell, Study
 from kdrec.tracking import Store
+from kdrec.trial.cell import _Runner
+from kdrec.trial.one import run_trial
 from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, KDConfig, Training
 
 CELL = Cell(task="vader_tweets", student="tiny")
@@ -76,6 +79,20 @@ class TestACell:
         assert all(made.val_score is None and made.test_score is None for made in result.trials)
         again = trial.run_cell(study, CELL, home)
         assert [made.run_id for made in again.trials] == [made.run_id for made in result.trials]
+
+    def test_a_trial_that_fails_is_marked_is_no_history_and_is_made_anew(
+        self, searched: tuple[Home, trial.CellResult], tmp_path: Path
+    ) -> None:
+        home, _ = searched
+        store = Store.open(home)
+        before = store.trials()[0]
+        runner = _Runner(trial.Bench(small_study(), CELL.task, "minilm", home), CELL, lambda _: None)
+        with pytest.raises(KdrecError):
+            run_trial(replace(runner.place, folder=tmp_path), BASELINE_CONFIG, seed=3)
+        assert store.trials()[0] == before
+        statuses = {run.data.tags["kdrec.status"] for run in store.ledger.runs(store.ledger.experiments(), "trial")}
+        assert "failed" in statuses
+        assert run_trial(runner.place, BASELINE_CONFIG, seed=3).status == "completed"
 
     def test_the_recommender_can_drive_a_search(self, searched: tuple[Home, trial.CellResult]) -> None:
         home, _ = searched

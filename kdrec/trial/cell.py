@@ -104,6 +104,7 @@ class _Runner:
             cell=cell,
             student=student,
             folder=folder,
+            student_hash=f"{encoder.source_hash(folder)}:{student.layers}",
             features=features,
             store=store,
             experiment_id=experiment_id,

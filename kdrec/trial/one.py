@@ -6,11 +6,13 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kdrec import encoder, engine, metrics
 from kdrec.checkpoints import Checkpoint
+from kdrec.errors import KdrecError
 from kdrec.space import canonical
 from kdrec.studies import Cell
 from kdrec.tracking import Store
@@ -26,6 +28,8 @@ class Place:
     cell: Cell
     student: ModelCard
     folder: Path
+    student_hash: str
+    """Content of the student's pretrained source, with the layers it keeps."""
     features: TaskFeatures
     store: Store
     experiment_id: str
@@ -60,7 +64,7 @@ def run_trial(place: Place, config: KDConfig, seed: int) -> Trial:
     training = bench.study.training_for(place.cell, seed)
     identity = fingerprint(
         bench.task.fingerprint,
-        f"{encoder.source_hash(place.folder)}:{place.student.layers}",
+        place.student_hash,
         config,
         training,
         None if config.alpha == 0 else selection.checkpoint(config.teacher),
@@ -83,22 +87,30 @@ def _new_trial(place: Place, config: KDConfig, training: Training, identity: str
     )
     checkpoint = Checkpoint(path=place.bench.home.folder("checkpoints") / f"{identity}.safetensors")
     started = time.monotonic()
-    best, test_score = _train(place, config, training, checkpoint, run_id)
-    status: Status = "diverged" if best is None else "completed"
-    trial = Trial(
-        features=place.features,
-        student=place.student.name,
-        config=config,
-        seed=training.seed,
-        status=status,
-        val_score=best.score if best else None,
-        val_loss=best.loss if best else None,
-        test_score=test_score,
-        seconds=time.monotonic() - started,
-        run_id=run_id,
-        fingerprint=identity,
-    )
-    trial = place.store.finish_trial(run_id, trial)
+
+    def ended(status: Status, best: engine.Evaluation | None = None, test_score: float | None = None) -> Trial:
+        trial = Trial(
+            features=place.features,
+            student=place.student.name,
+            config=config,
+            seed=training.seed,
+            status=status,
+            val_score=best.score if best else None,
+            val_loss=best.loss if best else None,
+            test_score=test_score,
+            seconds=time.monotonic() - started,
+            run_id=run_id,
+            fingerprint=identity,
+        )
+        return place.store.finish_trial(run_id, trial)
+
+    try:
+        best, test_score = _train(place, config, training, checkpoint, run_id)
+    except Exception:
+        with suppress(KdrecError):  # a store that is gone must not hide what went wrong
+            ended("failed")
+        raise
+    trial = ended("completed", best, test_score) if best else ended("diverged")
     checkpoint.clear()
     return trial
 
