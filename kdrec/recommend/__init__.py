@@ -16,7 +16,7 @@ from kdrec.errors import BadArgument
 from kdrec.recommend.audit import Audit, audit
 from kdrec.recommend.design import similarity
 from kdrec.recommend.evidence import gather
-from kdrec.recommend.gain import decide, risk, simulate, summarise
+from kdrec.recommend.gain import decide, play, risk, summarise
 from kdrec.recommend.model import (
     FIT_ROWS,
     Belief,
@@ -95,7 +95,7 @@ def suggest(
     chosen = int(decide(net_C[None], sd_C[None], n)[0])
     noise = math.sqrt(float(belief.noise_H.mean()))
     order, worth = propose(net_C, cov_CC, noise, danger, chosen, n, n)
-    gains = summarise(*simulate(belief, danger, [chosen, *order[:-1]], n, rng))
+    gains = summarise(*play(belief, danger, [chosen, *order[:-1]], n, rng))
     upcoming = tuple(
         NextTrial(config=table.configs[config], worth=round(float(value), 4) + 0.0)
         for config, value in zip(order[:budget], worth[:budget], strict=True)

@@ -74,7 +74,7 @@ def decide(net_NC: Floats, sd_NC: Floats, n_candidates: int) -> Ints:
     return best_N
 
 
-def simulate(
+def play(
     belief: Belief, danger: Risk, order: Sequence[int], n_candidates: int, rng: np.random.Generator
 ) -> tuple[Floats, tuple[int, ...]]:
     """True gains (draws x stages) over the suggestion `order[0]` when the rest of `order` is tried; and the stages.

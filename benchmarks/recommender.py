@@ -1,0 +1,99 @@
+"""The recommender's mark sheet: eight situations with known truth, tasks left out one at a time, every mark with its error.
+
+    python benchmarks/recommender.py --seeds 100 101 102 --cases 6 --out outcomes.jsonl
+
+Outcomes are written as they come; run again to go on where it stopped. `--sheet` prints the sheet of a file and runs
+nothing. Exit code 1 when a mark is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+
+from kdrec.recommend import suggest
+from kdrec.recommend.exam import Outcome, Sheet, examine, marks
+from kdrec.recommend.simulate import SITUATIONS, greedy_history, make_world
+from kdrec.types import History
+
+Case = tuple[str, int, int]
+
+
+def ask(history, features, student):
+    """The recommender as a user calls it, with the whole space as budget."""
+    return suggest(history, features, student, budget=N_CONFIGS - 1)
+
+
+N_CONFIGS = 24
+
+
+def run(case: Case) -> Outcome:
+    """One outcome: a world, one of its tasks left out, one of its students."""
+    situation, seed, number = case
+    world = make_world(situation, seed)
+    rng = np.random.default_rng([seed, 1])
+    trials = {task: greedy_history(world, [task], rng) for task in world.features}
+    luck = np.random.default_rng([seed, 2, number])
+    order = np.random.default_rng([seed, 3]).permutation(len(trials))
+    task = list(trials)[order[number % len(trials)]]
+    student = list(world.students)[int(luck.integers(len(world.students)))]
+    others = [name for name in trials if name != task]
+    if situation == "one task in history":
+        others = others[:1]
+    past = History(tuple(trial for name in others for trial in trials[name]))
+    return examine(world, seed, past, task, student, ask, luck)
+
+
+def text(sheet: Sheet) -> str:
+    """The sheet as text."""
+    names = ("n", "regret", "default regret", "cover80", "cover90", "width", "bootstrap width", "forecast", "realised")
+    names += ("stop net", "stop net error", "stop trials", "best fixed net", "best fixed trials")
+    lines = ["situation".ljust(32) + "".join(name.replace(" ", "\n")[:9].split("\n")[0][:8].rjust(9) for name in names)]
+    lines.append(" " * 32 + "".join((name.split(" ", 1) + [""])[1][:8].rjust(9) for name in names))
+    for situation, row in sheet.situations.items():
+        lines.append(situation.ljust(32) + "".join(f"{row[name]:9.2f}" for name in names))
+    lines.append("")
+    for mark in sheet.marks:
+        verdict = "pass" if mark.passed else "FAIL"
+        lines.append(f"{verdict}  {mark.name}: {mark.value:.3f} +- {mark.error:.3f} (must be {mark.bound})")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="worlds of every situation")
+    parser.add_argument("--cases", type=int, default=4, help="tasks left out of every world")
+    parser.add_argument("--situations", nargs="+", choices=SITUATIONS, default=SITUATIONS)
+    parser.add_argument("--out", type=Path, default=Path("outcomes.jsonl"))
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--sheet", action="store_true", help="only print the sheet of --out")
+    args = parser.parse_args()
+    done = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
+    if not args.sheet:
+        known = {tuple(entry["case"]) for entry in done}
+        cases = [(s, seed, n) for seed in args.seeds for n in range(args.cases) for s in args.situations]
+        cases = [case for case in cases if case not in known]
+        started = time.monotonic()
+        with multiprocessing.get_context("spawn").Pool(args.workers) as pool, args.out.open("a") as file:
+            for case, outcome in zip(cases, pool.imap(run, cases), strict=True):
+                entry = {"case": case, "outcome": outcome.to_dict()}
+                done.append(entry)
+                file.write(json.dumps(entry) + "\n")
+                file.flush()
+        print(f"{len(cases)} cases in {time.monotonic() - started:.0f} s with {args.workers} workers", file=sys.stderr)
+    sheet = marks([Outcome.from_dict(entry["outcome"]) for entry in done])
+    print(text(sheet))
+    return 0 if sheet.passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
