@@ -14,16 +14,15 @@ import numpy as np
 
 from kdrec.errors import BadArgument
 from kdrec.recommend.audit import Audit, audit
+from kdrec.recommend.belief import Belief, believe, effects_variance, learn_ways
 from kdrec.recommend.design import similarity
 from kdrec.recommend.evidence import gather
 from kdrec.recommend.gain import decide, play, risk, summarise
 from kdrec.recommend.model import (
     FIT_ROWS,
-    Belief,
-    believe,
-    effects_variance,
     fit,
     laplace_draws,
+    left_out,
     nearest_rows,
     problem,
     take_apart,
@@ -93,7 +92,7 @@ def suggest(
     mean_C, cov_CC = belief.moments()
     net_C, sd_C = mean_C - mean_C[0] - danger.penalty_C, np.sqrt(effects_variance(cov_CC))
     chosen = int(decide(net_C[None], sd_C[None], n)[0])
-    noise = math.sqrt(float(belief.noise_H.mean()))
+    noise = math.sqrt(float(belief.weight_M @ belief.noise_M))
     order, worth = propose(net_C, cov_CC, noise, danger, chosen, n, n)
     gains = summarise(*play(belief, danger, [chosen, *order[:-1]], n, rng))
     upcoming = tuple(
@@ -135,14 +134,15 @@ def learn(table: Table, rng: np.random.Generator) -> tuple[Belief, Audit]:
     """Fit the scales on the nearest tasks, foretell every task from the others, draw what the asked cell may be."""
     fitted = problem(table, nearest_rows(table, FIT_ROWS))
     theta = fit(fitted)
-    draws = laplace_draws(theta, fitted, rng)
+    scales, draws = take_apart(theta, fitted), laplace_draws(theta, fitted, rng)
     danger = risk(table.configs, table.crashes)
     n_fixed = len(theta) - fitted.n_tasks
     used = np.unique(np.append(table.task_D[table.cell_R], table.asked_task))
     near_TT = similarity(table.tasks)[np.ix_(used, used)]
-    audited = audit(fitted, take_apart(theta, fitted), float(np.exp(theta[n_fixed - 1])), danger, near_TT)
-    belief = believe(draws, fitted, float(table.noise_D[table.asked]))
-    return replace(belief, cov_HCC=belief.cov_HCC * audited.widen**2), audited
+    blocks = list(left_out(fitted, scales))
+    audited = audit(blocks, fitted, scales, float(np.exp(theta[n_fixed - 1])), danger, near_TT)
+    belief = believe(draws, fitted, float(table.noise_D[table.asked]), learn_ways(blocks, fitted, scales))
+    return replace(belief, cov_MCC=belief.cov_MCC * audited.widen**2), audited
 
 
 def _effect(mean: float, sd: float) -> tuple[Floats, float]:
@@ -152,20 +152,17 @@ def _effect(mean: float, sd: float) -> tuple[Floats, float]:
 
 
 def _verdict(upcoming: Sequence[NextTrial], gains: Sequence[Gain], price: float) -> tuple[bool, str]:
-    """Stop when neither the best single trial nor any batch, per trial, is expected to bring its price."""
+    """Stop when no number of further trials is expected to bring its price: the gain counts, not a single worth.
+
+    A worth is what a trial adds to the best expected score; a gain is what is left of it once the tuner has chosen by
+    noisy scores and left the suggestion only for good reason.
+    """
     if not upcoming:
         return True, "stop: the space holds nothing else to try"
-    batches = [(g.mean / g.trials, g.trials, g.mean) for g in gains if isinstance(g.trials, int)]
-    per_trial, n_trials, total = max(batches)
-    best = max(upcoming, key=lambda trial: trial.worth)
-    if best.worth >= per_trial:
-        worth, what = (
-            best.worth,
-            f"the best next trial ({best.config.label()}) is expected to bring {best.worth:.2f} points",
-        )
-    else:
-        worth = per_trial
-        what = f"the next {n_trials} trials are expected to bring {total:.2f} points, {per_trial:.2f} each"
-    if worth < price:
-        return True, f"stop: {what}, less than the price of {price:g} points a trial"
-    return False, f"go on: {what}, at least the price of {price:g} points a trial"
+    per_trial, n_trials, total = max((g.mean / g.trials, -g.trials, g.mean) for g in gains if isinstance(g.trials, int))
+    made = "the next trial is" if n_trials == -1 else f"the next {-n_trials} trials are"
+    what = f"{made} expected to bring {total:.2f} points"
+    each = "" if n_trials == -1 else f", {per_trial:.2f} each"
+    if per_trial < price:
+        return True, f"stop: {what}{each}, less than the price of {price:g} points a trial"
+    return False, f"go on: {what}{each}, at least the price of {price:g} points a trial"

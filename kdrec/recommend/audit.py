@@ -9,13 +9,14 @@ Shapes: R measured pairs, T tasks, C configurations, N rows of one task.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 
 from kdrec.recommend.gain import LEAVE_Z, Risk
-from kdrec.recommend.model import Problem, Scales, covariance
+from kdrec.recommend.model import LeftOut, Problem, Scales
 from kdrec.types import Floats, Ints
 
 MIN_TASKS: Final = 3
@@ -63,8 +64,10 @@ class Audit:
         }
 
 
-def audit(p: Problem, s: Scales, spread: float, danger: Risk, near_TT: Floats) -> Audit:
-    """Foretell every task from the others by the block formula of the inverse covariance (Rasmussen & Williams 5.12).
+def audit(
+    blocks: Sequence[LeftOut], p: Problem, s: Scales, spread: float, danger: Risk, near_TT: Floats
+) -> Audit:
+    """Compare every task with what the others foretold of it.
 
     `spread` is the fitted sd of the log scale of effects over tasks, `near_TT` the similarity of the tasks of `p`.
     """
@@ -73,15 +76,13 @@ def audit(p: Problem, s: Scales, spread: float, danger: Risk, near_TT: Floats) -
     tasks = [t for t in with_default if ((task_R == t) & (p.config_R > 0)).any()]
     if len(tasks) < MIN_TASKS:
         return Audit(n_tasks=len(tasks))
-    precision_RR = np.linalg.inv(covariance(s, p)[0])
-    weights_R = precision_RR @ p.y_R
     regrets: dict[str, list[float]] = {name: [] for name in STRATEGIES}
     scores: list[Floats] = []
     covered: list[Floats] = []
-    for task in sorted(tasks):
-        rows = np.flatnonzero(task_R == task)
-        cov_NN = np.linalg.inv(precision_RR[np.ix_(rows, rows)])
-        foretold_N = p.y_R[rows] - cov_NN @ weights_R[rows]
+    for block in blocks:
+        if block.task not in tasks:
+            continue
+        task, rows, foretold_N, cov_NN = block.task, block.rows_N, block.mean_N, block.cov_NN
         for cell in np.unique(p.cell_R[rows]):
             members = np.flatnonzero(p.cell_R[rows] == cell)
             if (p.config_R[rows[members]] != 0).all() or len(members) < 2:

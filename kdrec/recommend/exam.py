@@ -22,9 +22,6 @@ from kdrec.types import Floats, Gain, History, Suggestion, TaskFeatures, Trial
 
 PRICE: Final = 0.05
 """Points a trial must bring in the marks of the stop rule: the documented default."""
-STEP: Final = 2
-"""Trials made between two questions when the stop rule is played."""
-
 Suggest = Callable[[History, TaskFeatures, str], Suggestion]
 
 
@@ -119,7 +116,7 @@ def _play_stop_rule(
         new = [place[trial.config] for trial in answer.next if place[trial.config] not in made]
         if not new:
             break
-        made += new[: max(STEP, len(made) // 2)]
+        made += new[: max(1, len(made) // 2)]  # one at a time at first, then half as many again
         answer = told(made)
     return len(made) - 1, place[answer.config]
 

@@ -3,7 +3,7 @@
 A tuner who believes what the recommender believes runs the suggestion and k proposed trials, one seed each, updates
 its belief with these noisy scores and takes what `decide` then says. Both the winner's curse and the doubt are inside.
 
-Shapes: C configurations, H components of the belief, N draws of the truth.
+Shapes: C configurations, M components of the belief, N draws of the truth.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from kdrec.recommend.model import Belief, effects_variance
+from kdrec.recommend.belief import Belief, effects_variance
 from kdrec.recommend.table import Crashes
 from kdrec.types import Floats, Gain, Ints, KDConfig
 
@@ -23,7 +23,7 @@ LEAVE_PROBABILITY: Final = 0.7
 """Leave the default only for a configuration that is better with this probability."""
 LEAVE_Z: Final = 0.5244
 """Its normal quantile: mean >= 0.5244 sd."""
-N_TRUTHS: Final = 2400
+N_TRUTHS: Final = 2000
 """Draws of the truth: a Monte Carlo error of about 0.02 standard deviations in a mean gain."""
 STAGES: Final = (1, 2, 4, 8)
 
@@ -82,8 +82,7 @@ def play(
     The last stage tries all of `order`.
     """
     stages = tuple(min(k, len(order) - 1) for k in (*STAGES, len(order) - 1))
-    n_each = N_TRUTHS // len(belief.mean_HC)
-    truth_NC, noise_N = _truths(belief, n_each, rng)
+    truth_NC, noise_N = _truths(belief, rng)
     chance_NG = rng.beta(
         danger.bad_C[_firsts(danger.group_C)],
         danger.good_C[_firsts(danger.group_C)],
@@ -110,12 +109,24 @@ def _firsts(group_C: Ints) -> Ints:
     return np.unique(group_C, return_index=True)[1]
 
 
-def _truths(belief: Belief, n_each: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _truths(belief: Belief, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Draw scores from every component of the belief, in mirrored pairs, and the noise sd that goes with each."""
-    half = rng.standard_normal((len(belief.mean_HC), n_each // 2, belief.mean_HC.shape[1]))
-    normal = np.concatenate([half, -half], axis=1)
-    drawn = [mean + z @ _root(cov).T for mean, cov, z in zip(belief.mean_HC, belief.cov_HCC, normal, strict=True)]
-    return np.concatenate(drawn), np.repeat(np.sqrt(belief.noise_H), normal.shape[1])
+    drawn, noise = [], []
+    pairs = _shares(belief.weight_M, N_TRUTHS // 2)
+    for mean_C, cov_CC, variance, n in zip(belief.mean_MC, belief.cov_MCC, belief.noise_M, pairs, strict=True):
+        half = rng.standard_normal((n, len(mean_C)))
+        drawn.append(mean_C + np.concatenate([half, -half]) @ _root(cov_CC).T)
+        noise.append(np.full(2 * n, np.sqrt(variance)))
+    return np.concatenate(drawn), np.concatenate(noise)
+
+
+def _shares(weight_M: Floats, n: int) -> Ints:
+    """Whole shares of n in proportion to the weights, by largest remainder."""
+    exact = weight_M * n
+    shares = np.floor(exact).astype(np.int64)
+    largest = np.argsort(shares - exact, kind="stable")[: n - int(shares.sum())]
+    shares[largest] += 1
+    return shares
 
 
 def _root(cov_CC: Floats) -> Floats:
@@ -129,34 +140,35 @@ def _root(cov_CC: Floats) -> Floats:
 class _Tuner:
     """Beliefs of N tuners at once: means differ, covariances do not; components are weighed by what they foretold."""
 
-    mean_HNC: Floats
-    cov_HCC: Floats
-    noise_H: Floats
-    log_weight_HN: Floats
+    mean_MNC: Floats
+    cov_MCC: Floats
+    noise_M: Floats
+    log_weight_MN: Floats
 
     @classmethod
     def start(cls, belief: Belief, n: int) -> _Tuner:
-        mean = np.repeat(belief.mean_HC[:, None, :], n, axis=1)
-        return cls(mean, belief.cov_HCC.copy(), belief.noise_H, np.zeros(mean.shape[:2]))
+        mean = np.repeat(belief.mean_MC[:, None, :], n, axis=1)
+        log_weight = np.repeat(np.log(belief.weight_M + 1e-300)[:, None], n, axis=1)
+        return cls(mean, belief.cov_MCC.copy(), belief.noise_M, log_weight)
 
     def learn(self, config: int, score_N: Floats, crashed_N: npt.NDArray[np.bool_]) -> None:
         """One Kalman step on one score each; a crashed run has no score and moves no mean."""
-        variance_H = self.cov_HCC[:, config, config] + self.noise_H
-        surprise_HN = np.where(crashed_N, 0.0, score_N - self.mean_HNC[:, :, config])
-        pull_HC = self.cov_HCC[:, config, :] / variance_H[:, None]
-        self.mean_HNC += surprise_HN[:, :, None] * pull_HC[:, None, :]
-        self.cov_HCC -= pull_HC[:, :, None] * self.cov_HCC[:, config, None, :]
-        foretold_HN = -0.5 * surprise_HN**2 / variance_H[:, None] - 0.5 * np.log(variance_H)[:, None]
-        self.log_weight_HN += np.where(crashed_N, 0.0, foretold_HN)
+        variance_M = self.cov_MCC[:, config, config] + self.noise_M
+        surprise_MN = np.where(crashed_N, 0.0, score_N - self.mean_MNC[:, :, config])
+        pull_MC = self.cov_MCC[:, config, :] / variance_M[:, None]
+        self.mean_MNC += surprise_MN[:, :, None] * pull_MC[:, None, :]
+        self.cov_MCC -= pull_MC[:, :, None] * self.cov_MCC[:, config, None, :]
+        foretold_MN = -0.5 * surprise_MN**2 / variance_M[:, None] - 0.5 * np.log(variance_M)[:, None]
+        self.log_weight_MN += np.where(crashed_N, 0.0, foretold_MN)
 
     def opinion(self, danger: Risk) -> tuple[Floats, Floats]:
         """Expected net effects and their standard deviations (N x C), over all components."""
-        weight_HN = np.exp(self.log_weight_HN - self.log_weight_HN.max(axis=0))
-        weight_HN /= weight_HN.sum(axis=0)
-        effects_HNC = self.mean_HNC - self.mean_HNC[:, :, :1]
-        mean_NC = np.einsum("hn,hnc->nc", weight_HN, effects_HNC)
-        square_NC = np.einsum("hn,hnc->nc", weight_HN, effects_HNC**2)
-        within_NC = weight_HN.T @ effects_variance(self.cov_HCC)
+        weight_MN = np.exp(self.log_weight_MN - self.log_weight_MN.max(axis=0))
+        weight_MN /= weight_MN.sum(axis=0)
+        effects_MNC = self.mean_MNC - self.mean_MNC[:, :, :1]
+        mean_NC = np.einsum("mn,mnc->nc", weight_MN, effects_MNC)
+        square_NC = np.einsum("mn,mnc->nc", weight_MN, effects_MNC**2)
+        within_NC = weight_MN.T @ effects_variance(self.cov_MCC)
         sd_NC = np.sqrt(np.maximum(square_NC - mean_NC**2 + within_NC, 0.0))
         return mean_NC - danger.penalty_C, sd_NC
 

@@ -8,12 +8,12 @@ The scales (s_k of the levels of sharing, w_f of the knobs, the noise, log a of 
 mode; Laplace draws around it carry the doubt about them into every answer. Everything is exact Gaussian algebra.
 
 Shapes: R measured pairs, D cells, T tasks, C configurations (0 is the default), K levels, P knob parameters,
-H hyper-parameter draws.
+N rows of one task.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -93,31 +93,6 @@ class Scales:
     """a of every task."""
     noise_factor: float
     """Factor on all noise variances."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Belief:
-    """What is believed of the asked cell: an equal mixture of H Gaussians over its configurations' expected scores.
-
-    Scores are relative to the cell's (unknown) level, so only their differences mean anything; `noise_H` is the
-    variance of one run around its expected score.
-    """
-
-    mean_HC: Floats
-    cov_HCC: Floats
-    noise_H: Floats
-
-    def moments(self) -> tuple[Floats, Floats]:
-        """Mean and covariance of the whole mixture."""
-        mean_C = self.mean_HC.mean(axis=0)
-        apart_HC = self.mean_HC - mean_C
-        return mean_C, self.cov_HCC.mean(axis=0) + apart_HC.T @ apart_HC / len(apart_HC)
-
-
-def effects_variance(cov_CC: Floats) -> Floats:
-    """Variance of every score's difference from the default's; leading axes pass through."""
-    own = np.diagonal(cov_CC, axis1=-2, axis2=-1)
-    return np.maximum(own - 2 * cov_CC[..., 0] + own[..., :1], 0.0)
 
 
 def problem(table: Table, keep_R: Marks | None = None) -> Problem:
@@ -342,25 +317,24 @@ def _resample(log_weight: Floats, n: int, start: float) -> Ints:
     return chosen
 
 
-def believe(draws: Floats, p: Problem, noise: float) -> Belief:
-    """Posterior of the asked cell under every parameter vector of `draws`; `noise` is the sd of one of its runs."""
-    parts = [_posterior(take_apart(theta, p), p) for theta in draws]
-    factors = np.array([take_apart(theta, p).noise_factor for theta in draws])
-    return Belief(
-        mean_HC=np.stack([mean for mean, _ in parts]),
-        cov_HCC=np.stack([cov for _, cov in parts]),
-        noise_H=noise**2 * factors,
-    )
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LeftOut:
+    """One task foretold from all others: its rows, their mean and covariance (own level and noise included)."""
+
+    task: int
+    rows_N: Ints
+    mean_N: Floats
+    cov_NN: Floats
 
 
-def _posterior(s: Scales, p: Problem) -> tuple[Floats, Floats]:
-    """Condition the asked cell's scores on all observations (Rasmussen & Williams 2006, eq. 2.23-2.24)."""
-    scale = s.scale_T[p.task_D[p.asked]]
-    prior_CC = CELL_SD**2 + scale**2 * s.shared_DD[p.asked, p.asked] * s.alike_CC
+def left_out(p: Problem, s: Scales) -> Iterator[LeftOut]:
+    """Foretell every task from the others by the block formula of the inverse covariance (R&W 5.12)."""
     if not len(p.y_R):
-        return p.expected_C, prior_CC
-    share_R = scale * s.scale_T[p.task_D[p.cell_R]] * s.shared_DD[p.asked, p.cell_R]
-    cross_CR = s.alike_CC[:, p.config_R] * share_R + CELL_SD**2 * (p.cell_R == p.asked)
-    solved_RC = np.linalg.solve(covariance(s, p)[0], np.column_stack([cross_CR.T, p.y_R]))
-    cov_CC = prior_CC - cross_CR @ solved_RC[:, :-1]
-    return p.expected_C + cross_CR @ solved_RC[:, -1], (cov_CC + cov_CC.T) / 2
+        return
+    precision_RR = np.linalg.inv(covariance(s, p)[0])
+    weights_R = precision_RR @ p.y_R
+    task_R = p.task_D[p.cell_R]
+    for task in np.unique(task_R):
+        rows = np.flatnonzero(task_R == task)
+        cov_NN = np.linalg.inv(precision_RR[np.ix_(rows, rows)])
+        yield LeftOut(task=int(task), rows_N=rows, mean_N=p.y_R[rows] - cov_NN @ weights_R[rows], cov_NN=cov_NN)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kdrec.recommend import learn, suggest
-from kdrec.recommend.model import effects_variance
+from kdrec.recommend.belief import effects_variance
 from kdrec.recommend.table import tabulate
 from kdrec.types import History, TaskFeatures
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from kdrec.recommend.audit import audit
+from kdrec.recommend.belief import SPREAD_Q, believe, effects_variance, learn_ways
 from kdrec.recommend.design import found_space, knobs, similarity
 from kdrec.recommend.gain import LEAVE_Z, decide, risk
 from kdrec.recommend.model import (
-    believe,
     covariance,
-    effects_variance,
     fit,
+    left_out,
     loss,
     loss_and_gradient,
     problem,
@@ -28,6 +28,7 @@ from kdrec.types import DEFAULT_CONFIG, History, KDConfig, TaskFeatures, Trial
 MSE = KDConfig(distance="mse")
 HS = KDConfig(teacher="t_hs")
 NEW = TaskFeatures(task="new", family="sentence", n_train=1000)
+FOLLOWS = np.array([1 - 2e-12, 1e-12, 1e-12])
 
 
 def trial(task, config, score, seed=0, **more):
@@ -92,7 +93,8 @@ def test_one_contrast_worked_by_hand():
     p = problem(table)
     theta = p.prior[0].copy()
     theta[-p.n_tasks :] = 0.0
-    belief = believe(theta[None], p, 0.5)
+    theta[-p.n_tasks - 1] = math.log(1e-6)  # no task's factor differs from 1
+    belief = believe(theta[None], p, 0.5, FOLLOWS)
     mean, cov = belief.moments()
     hs = table.configs.index(HS)
     levels, own = np.exp(2 * theta[:6]), math.exp(2 * theta[-p.n_tasks - 3])
@@ -110,20 +112,67 @@ def test_more_tasks_narrow_every_effect_at_the_same_scales():
     variances = []
     for n_tasks in (0, 1, 3, 6):
         p = problem(tabulate(grid(n_tasks), NEW, "small", None))
-        variances.append(effects_variance(believe(p.prior[0][None], p, 0.5).moments()[1])[1:])
+        variances.append(effects_variance(believe(p.prior[0][None], p, 0.5, FOLLOWS).moments()[1])[1:])
     assert (np.diff(variances, axis=0) < 0).all()
 
 
-def test_the_block_formula_of_the_audit_equals_leaving_a_task_out():
+def test_the_block_formula_equals_leaving_a_task_out():
     table = tabulate(grid(4), NEW, "small", None)
     p = problem(table)
     theta = fit(p)
     cov_RR, _ = covariance(take_apart(theta, p), p)
+    blocks = {block.task: block for block in left_out(p, take_apart(theta, p))}
     out = p.task_D[p.cell_R] == 1
-    precision = np.linalg.inv(cov_RR)
-    block = p.y_R[out] - np.linalg.solve(precision[np.ix_(out, out)], (precision @ p.y_R)[out])
-    direct = cov_RR[np.ix_(out, ~out)] @ np.linalg.solve(cov_RR[np.ix_(~out, ~out)], p.y_R[~out])
-    np.testing.assert_allclose(block, direct, atol=1e-6)
+    cross = cov_RR[np.ix_(out, ~out)] @ np.linalg.inv(cov_RR[np.ix_(~out, ~out)])
+    np.testing.assert_allclose(blocks[1].mean_N, cross @ p.y_R[~out], atol=1e-6)
+    np.testing.assert_allclose(
+        blocks[1].cov_NN, cov_RR[np.ix_(out, out)] - cross @ cov_RR[np.ix_(~out, out)], atol=1e-6
+    )
+
+
+def tilted(signs, own=()):
+    """A history where t_hs and mse bring 2 points each, times the sign of the task."""
+    rows = []
+    for n, sign in enumerate(signs):
+        for config, effect in ((DEFAULT_CONFIG, 0.0), (HS, 2.0), (MSE, 1.8)):
+            rows += [trial(f"t{n}", config, 80 + n + sign * effect + 0.1 * seed, seed) for seed in (0, 1)]
+    rows += [trial("new", config, score) for config, score in own]
+    return History(tuple(rows))
+
+
+def test_a_task_that_contradicts_the_past_is_believed_after_one_contrast():
+    """The past says +1.8 for mse; once t_hs was seen to lose on the task, mse is no longer expected to win there."""
+    past = tabulate(tilted([1] * 8), NEW, "small", None)
+    told = tabulate(tilted([1] * 8, own=[(DEFAULT_CONFIG, 80.0), (HS, 77.0)]), NEW, "small", None)
+    means = []
+    for table in (past, told):
+        p = problem(table)
+        mean = believe(fit(p)[None], p, 0.2, np.array([0.9, 0.07, 0.03])).moments()[0]
+        means.append(mean[table.configs.index(MSE)] - mean[0])
+    assert means[0] > 1.0
+    assert means[1] < 0.2
+
+
+def test_ways_are_learned_from_how_past_tasks_went():
+    def learned(signs):
+        p = problem(tabulate(tilted(signs), NEW, "small", None))
+        scales = take_apart(fit(p), p)
+        return learn_ways(list(left_out(p, scales)), p, scales)
+
+    agree, odd = learned([1] * 8), learned([1] * 7 + [-1])
+    assert agree.sum() == pytest.approx(1)
+    assert agree[0] > odd[0]
+    assert odd[1:].sum() > 1.5 * agree[1:].sum()
+
+
+def test_without_rows_the_ways_are_their_prior():
+    p = problem(tabulate(History(), NEW, "small", None))
+    np.testing.assert_allclose(learn_ways([], p, take_apart(p.prior[0], p)), [0.9, 0.07, 0.03])
+
+
+def test_factors_of_a_task_are_spread_like_a_standard_normal():
+    assert SPREAD_Q.mean() == pytest.approx(0, abs=1e-12)
+    assert (SPREAD_Q**2).mean() == pytest.approx(1)
 
 
 def test_audit_counts_regret_by_hand_when_one_alternative_always_wins():
@@ -136,7 +185,8 @@ def test_audit_counts_regret_by_hand_when_one_alternative_always_wins():
     table = tabulate(History(tuple(rows)), NEW, "small", None)
     p = problem(table)
     theta = fit(p)
-    found = audit(p, take_apart(theta, p), 0.3, risk(table.configs, table.crashes), similarity(table.tasks))
+    scales = take_apart(theta, p)
+    found = audit(list(left_out(p, scales)), p, scales, 0.3, risk(table.configs, table.crashes), similarity(table.tasks))
     assert found.regret["always default"] == pytest.approx(2.0)
     assert found.regret["random"] == pytest.approx(1.0)
     assert found.regret["best on average"] == pytest.approx(0.0)

@@ -1,0 +1,184 @@
+"""What is believed of the asked cell: a mixture of Gaussians that doubts the scales, and whether the past speaks of it.
+
+Given the scales, a task follows the others by an unknown positive factor, or goes its own way, or is opposite to them.
+How often past tasks did one or the other is learned by foretelling each from the rest; the asked task's own trials then
+decide between the three by Bayes' rule, so that one contrary trial is enough to doubt what the past says.
+
+Shapes: M components, C configurations (0 is the default), B asked configurations and own rows together, O rows of other
+tasks, Q positive factors, H hyper-parameter draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+
+from kdrec.recommend.design import LEVELS
+from kdrec.recommend.model import CELL_SD, LeftOut, Problem, Scales, covariance, take_apart
+from kdrec.types import Floats, Ints
+
+WAYS: Final = ("follows", "goes its own way", "is opposite")
+WAYS_PRIOR: Final = np.array([9.0, 0.7, 0.3])
+"""Dirichlet prior of how tasks relate to the rest, as if ten tasks had been seen."""
+N_FACTORS: Final = 7
+N_GROUPS: Final = 3
+
+
+def _spread_points(n: int) -> Floats:
+    """Mid-quantiles of the standard normal with variance 1: a factor's logarithm, in equal shares."""
+    points = np.array([NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)])
+    scaled: Floats = points / np.sqrt(np.mean(points**2))
+    return scaled
+
+
+SPREAD_Q: Final = _spread_points(N_FACTORS)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Belief:
+    """A mixture of M Gaussians over the expected scores of the asked cell's configurations.
+
+    Scores are relative to the cell's (unknown) level, so only their differences mean anything; `noise_M` is the
+    variance of one run around its expected score.
+    """
+
+    weight_M: Floats
+    mean_MC: Floats
+    cov_MCC: Floats
+    noise_M: Floats
+
+    def moments(self) -> tuple[Floats, Floats]:
+        """Mean and covariance of the whole mixture."""
+        mean_C = self.weight_M @ self.mean_MC
+        apart_MC = self.mean_MC - mean_C
+        within_CC = np.tensordot(self.weight_M, self.cov_MCC, 1)
+        return mean_C, within_CC + (apart_MC * self.weight_M[:, None]).T @ apart_MC
+
+
+def effects_variance(cov_CC: Floats) -> Floats:
+    """Variance of every score's difference from the default's; leading axes pass through."""
+    own = np.diagonal(cov_CC, axis1=-2, axis2=-1)
+    return np.maximum(own - 2 * cov_CC[..., 0] + own[..., :1], 0.0)
+
+
+def believe(draws: Floats, p: Problem, noise: float, ways: Floats) -> Belief:
+    """Belief in the asked cell.
+
+    Parameters
+    ----------
+    draws : array (H, parameters)
+        Equally likely hyper-parameters.
+    noise : float
+        Standard deviation over seeds of a run of the asked cell, in points.
+    ways : array (3,)
+        How often a task follows the rest, goes its own way, is opposite.
+    """
+    parts = [list(_components(take_apart(theta, p), float(np.exp(theta[_spread_index(p)])), p, ways)) for theta in draws]
+    noise_H = noise**2 * np.array([take_apart(theta, p).noise_factor for theta in draws])
+    size_H = [float(np.trace(components[0][2])) for components in parts]
+    groups = np.array_split(np.argsort(size_H, kind="stable"), min(N_GROUPS, len(draws)))
+    merged = [_merge([(*parts[h][q], noise_H[h]) for h in group]) for group in groups for q in range(len(parts[0]))]
+    weight, mean, cov, noises = (np.array(column) for column in zip(*merged, strict=True))
+    return Belief(weight_M=weight / weight.sum(), mean_MC=mean, cov_MCC=cov, noise_M=noises)
+
+
+def learn_ways(blocks: Sequence[LeftOut], p: Problem, s: Scales) -> Floats:
+    """How often a task follows the rest, goes its own way, is opposite: posterior mode, by expectation-maximisation.
+
+    Every past task (not the asked one) is evidence by how well each way foretells its rows.
+    """
+    total_RR = covariance(s, p)[0]
+    evidence_TW = np.array(
+        [
+            [
+                _log_normal(p.y_R[block.rows_N] - block.mean_N, block.cov_NN),
+                _log_normal(p.y_R[block.rows_N], total_RR[np.ix_(block.rows_N, block.rows_N)]),
+                _log_normal(p.y_R[block.rows_N] + block.mean_N, block.cov_NN),
+            ]
+            for block in blocks
+            if block.task != p.task_D[p.asked]
+        ]
+    ).reshape(-1, len(WAYS))
+    likelihood_TW = np.exp(evidence_TW - evidence_TW.max(axis=1, keepdims=True))
+    ways = WAYS_PRIOR / WAYS_PRIOR.sum()
+    for _ in range(30):
+        share_TW = likelihood_TW * ways
+        ways = WAYS_PRIOR + (share_TW / share_TW.sum(axis=1, keepdims=True)).sum(axis=0)
+        ways /= ways.sum()
+    return ways
+
+
+def _log_normal(difference: Floats, cov: Floats) -> float:
+    """Log density of a normal, less its constant."""
+    return -0.5 * float(difference @ np.linalg.solve(cov, difference)) - 0.5 * float(np.linalg.slogdet(cov)[1])
+
+
+def _spread_index(p: Problem) -> int:
+    """Place of the log spread of task factors in a parameter vector."""
+    return len(LEVELS) + p.knobs.powers_FP.shape[1] + 1
+
+
+def _merge(parts: list[tuple[float, Floats, Floats, float]]) -> tuple[float, Floats, Floats, float]:
+    """One Gaussian of the same mean and covariance as a weighted group."""
+    weight = np.array([part[0] for part in parts]) + 1e-300
+    share = weight / weight.sum()
+    mean = np.array([part[1] for part in parts])
+    centre = share @ mean
+    apart = mean - centre
+    cov = np.tensordot(share, np.array([part[2] for part in parts]), 1) + (apart * share[:, None]).T @ apart
+    return float(weight.sum()), centre, cov, float(share @ np.array([part[3] for part in parts]))
+
+
+def _components(s: Scales, spread: float, p: Problem, ways: Floats) -> Iterator[tuple[float, Floats, Floats]]:
+    """Weight, mean and covariance of the asked cell's scores, for every way and factor; weights sum to 1."""
+    own_O = p.task_D[p.cell_R] == p.task_D[p.asked]
+    own, others = np.flatnonzero(own_O), np.flatnonzero(~own_O)
+    n_configs = len(p.expected_C)
+    cell_B = np.append(np.full(n_configs, p.asked), p.cell_R[own])
+    config_B = np.append(np.arange(n_configs), p.config_R[own])
+    prior_BB = s.shared_DD[np.ix_(cell_B, cell_B)] * s.alike_CC[np.ix_(config_B, config_B)]
+    mean_B, cov_BB = _told_by_others(s, p, cell_B, config_B, prior_BB, others)
+    factors = np.exp(spread * SPREAD_Q)
+    cases = [(ways[0] / N_FACTORS, a, mean_B, cov_BB) for a in factors]
+    cases += [(ways[1], 1.0, np.zeros_like(mean_B), prior_BB), (ways[2], -1.0, mean_B, cov_BB)]
+    found = [(np.log(w), *_told_by_own(a * m, a * a * c, cell_B, own, n_configs, s, p)) for w, a, m, c in cases]
+    log_weight = np.array([log_prior + evidence for log_prior, evidence, _, _ in found])
+    weight = np.exp(log_weight - log_weight.max())
+    weight /= weight.sum()
+    for share, (_, _, mean_C, cov_CC) in zip(weight, found, strict=True):
+        yield float(share), mean_C, cov_CC
+
+
+def _told_by_others(
+    s: Scales, p: Problem, cell_B: Ints, config_B: Ints, prior_BB: Floats, others: Ints
+) -> tuple[Floats, Floats]:
+    """Condition effects, before the task's own factor, on other tasks' rows (Rasmussen & Williams 2006, eq. 2.23-2.24)."""
+    if not len(others):
+        return np.zeros(len(cell_B)), prior_BB
+    scale_O = s.scale_T[p.task_D[p.cell_R[others]]]
+    cross_BO = s.shared_DD[np.ix_(cell_B, p.cell_R[others])] * s.alike_CC[np.ix_(config_B, p.config_R[others])]
+    cross_BO *= scale_O
+    total_OO = covariance(s, p)[0][np.ix_(others, others)]
+    solved = np.linalg.solve(total_OO, np.column_stack([cross_BO.T, p.y_R[others]]))
+    return cross_BO @ solved[:, -1], prior_BB - cross_BO @ solved[:, :-1]
+
+
+def _told_by_own(
+    mean_B: Floats, cov_BB: Floats, cell_B: Ints, own: Ints, n_configs: int, s: Scales, p: Problem
+) -> tuple[float, Floats, Floats]:
+    """Log evidence of the task's own rows, and the asked cell's scores conditioned on them."""
+    cov_BB = cov_BB + CELL_SD**2 * (cell_B[:, None] == cell_B)
+    mean_C, cov_CC = p.expected_C + mean_B[:n_configs], cov_BB[:n_configs, :n_configs]
+    if not len(own):
+        return 0.0, mean_C, cov_CC
+    total_NN = cov_BB[n_configs:, n_configs:] + np.diag(p.variance_R[own] * s.noise_factor)
+    cross_CN = cov_BB[:n_configs, n_configs:]
+    surprise_N = p.y_R[own] - mean_B[n_configs:]
+    solved = np.linalg.solve(total_NN, np.column_stack([cross_CN.T, surprise_N]))
+    evidence = -0.5 * float(surprise_N @ solved[:, -1]) - 0.5 * float(np.linalg.slogdet(total_NN)[1])
+    cov_CC = cov_CC - cross_CN @ solved[:, :-1]
+    return evidence, mean_C + cross_CN @ solved[:, -1], (cov_CC + cov_CC.T) / 2
