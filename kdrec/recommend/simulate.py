@@ -122,9 +122,10 @@ def make_world(situation: str, seed: int, *, n_tasks: int = 13, configs: Sequenc
     noisier_C = np.exp(0.25 * basis_CB[:, 0] * rng.standard_normal())
     for number, (task, feature) in enumerate(features.items()):
         sigma = math.exp(rng.normal(math.log(0.4), 0.4))
-        own_B = nature.of_task(feature, traits[number], rng) * (-1 if situation == SITUATIONS[5] and number == odd else 1)
+        sign = -1 if situation == SITUATIONS[5] and number == odd else 1
+        task_C = sign * nature.of_task(feature, traits[number], rng)
         for place, student in enumerate(STUDENTS):
-            effect_C = nature.effects(basis_CB, own_B, place, feature, rng)
+            effect_C = nature.of_cell(task_C, place, rng)
             level = (feature.teacher_score or 0.0) - rng.uniform(0.5, 4) * (1 + place)
             truth[task, student] = level + effect_C
             noise[task, student] = sigma * (1 + 0.25 * place) * noisier_C
@@ -181,9 +182,10 @@ def _departures(one: KDConfig, other: KDConfig) -> int:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Nature:
-    """Strengths of the basis functions, and how they vary."""
+    """Effects that all tasks share, and strengths of the basis functions by what they share less widely."""
 
-    common_B: Floats
+    basis_CB: Floats
+    common_C: Floats
     by_family: Mapping[str, Floats]
     by_trait: Floats
     by_size: Floats
@@ -194,18 +196,20 @@ class _Nature:
     def draw(cls, situation: str, basis_CB: Floats, rng: np.random.Generator) -> _Nature:
         n = basis_CB.shape[1]
         size = 0.0 if situation == SITUATIONS[2] else 0.3 * math.exp(rng.normal(0, 0.25))
-        common_B = _laplace(rng, size * (2 if situation == SITUATIONS[5] else 1), n)
+        common_C = basis_CB @ _laplace(rng, size * (2 if situation == SITUATIONS[5] else 1), n)
         if situation == SITUATIONS[0]:
-            # every response that lifts a configuration over the default is turned round
-            common_B = -np.abs(common_B) * np.sign(basis_CB.sum(axis=0) + 1e-12)
+            common_C, size = -2.5 * np.abs(common_C), 0.4 * size
         breaker_B = np.abs(_laplace(rng, 1.2, n)) * np.sign(basis_CB.sum(axis=0) + 1e-12) * (rng.random(n) < 0.5)
         broken = FAMILIES[int(rng.integers(2))] if situation == SITUATIONS[1] else ""
-        by_family = {family: _laplace(rng, 0.4 * size, n) + (family == broken) * breaker_B for family in FAMILIES}
+        by_family: dict[str, Floats] = {
+            family: _laplace(rng, 0.4 * size, n) + (family == broken) * breaker_B for family in FAMILIES
+        }
         by_size = np.stack([_laplace(rng, 0.3 * size, n) * (place - 1) for place in range(len(STUDENTS))])
         if situation == SITUATIONS[3]:
             by_size[-1] += breaker_B
         return cls(
-            common_B=common_B,
+            basis_CB=basis_CB,
+            common_C=common_C,
             by_family=by_family,
             by_trait=np.stack([_laplace(rng, 0.35 * size, n) for _ in range(2)]),
             by_size=by_size,
@@ -214,20 +218,17 @@ class _Nature:
         )
 
     def of_task(self, feature: TaskFeatures, traits: Floats, rng: np.random.Generator) -> Floats:
-        """Strengths in one task: common, family's, by hidden traits, its own, all times its scale."""
-        own_B = _laplace(rng, 0.4 * self.size, len(self.common_B))
-        family_B = self.by_family[feature.family or ""]
-        scale = math.exp(rng.normal(0, self.spread))
-        total_B: Floats = scale * (self.common_B + family_B + np.tanh(traits) @ self.by_trait + own_B)
-        return total_B
+        """Effects in one task: the common ones, its family's, by hidden traits, its own, all times its scale."""
+        own_B = _laplace(rng, 0.4 * self.size, self.basis_CB.shape[1])
+        by_task_B = self.by_family[feature.family or ""] + np.tanh(traits) @ self.by_trait + own_B
+        effect_C: Floats = math.exp(rng.normal(0, self.spread)) * (self.common_C + self.basis_CB @ by_task_B)
+        return effect_C
 
-    def effects(
-        self, basis_CB: Floats, task_B: Floats, place: int, feature: TaskFeatures, rng: np.random.Generator
-    ) -> Floats:
-        """Effects over the default in one cell (C), with a ripple that no knob explains."""
-        cell_B = task_B + self.by_size[place] + _laplace(rng, 0.2 * self.size, len(task_B))
-        ripple_C = 0.15 * self.size * rng.standard_t(4, size=len(basis_CB))
-        effect_C: Floats = basis_CB @ cell_B + ripple_C
+    def of_cell(self, task_C: Floats, place: int, rng: np.random.Generator) -> Floats:
+        """Effects over the default in one cell, with a ripple that no knob explains."""
+        cell_B = self.by_size[place] + _laplace(rng, 0.2 * self.size, self.basis_CB.shape[1])
+        ripple_C = 0.15 * self.size * rng.standard_t(4, size=len(task_C))
+        effect_C: Floats = task_C + self.basis_CB @ cell_B + ripple_C
         return effect_C - effect_C[0]
 
 
