@@ -64,9 +64,7 @@ class Audit:
         }
 
 
-def audit(
-    blocks: Sequence[LeftOut], p: Problem, s: Scales, spread: float, danger: Risk, near_TT: Floats
-) -> Audit:
+def audit(blocks: Sequence[LeftOut], p: Problem, s: Scales, spread: float, danger: Risk, near_TT: Floats) -> Audit:
     """Compare every task with what the others foretold of it.
 
     `spread` is the fitted sd of the log scale of effects over tasks, `near_TT` the similarity of the tasks of `p`.

@@ -77,7 +77,9 @@ def believe(draws: Floats, p: Problem, noise: float, ways: Floats) -> Belief:
     ways : array (3,)
         How often a task follows the rest, goes its own way, is opposite.
     """
-    parts = [list(_components(take_apart(theta, p), float(np.exp(theta[_spread_index(p)])), p, ways)) for theta in draws]
+    parts = [
+        list(_components(take_apart(theta, p), float(np.exp(theta[_spread_index(p)])), p, ways)) for theta in draws
+    ]
     noise_H = noise**2 * np.array([take_apart(theta, p).noise_factor for theta in draws])
     size_H = [float(np.trace(components[0][2])) for components in parts]
     groups = np.array_split(np.argsort(size_H, kind="stable"), min(N_GROUPS, len(draws)))

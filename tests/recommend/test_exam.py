@@ -18,7 +18,9 @@ STUDENTS = ("base", "tiny")
 FROM_NOTHING = suggest(History(), TaskFeatures(task="new"), "base", budget=23)
 
 
-def outcome(situation=SITUATIONS[0], world=0, *, regret=0.1, default=1.0, low=0.0, high=0.2, mean=0.1, true=0.1, **more):
+def outcome(
+    situation=SITUATIONS[0], world=0, *, regret=0.1, default=1.0, low=0.0, high=0.2, mean=0.1, true=0.1, **more
+):
     """An outcome whose five stages are all alike."""
     gain = dict(mean=mean, lo80=low, hi80=high, lo90=low - 0.1, hi90=high + 0.1)
     values = dict(

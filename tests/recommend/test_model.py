@@ -186,7 +186,9 @@ def test_audit_counts_regret_by_hand_when_one_alternative_always_wins():
     p = problem(table)
     theta = fit(p)
     scales = take_apart(theta, p)
-    found = audit(list(left_out(p, scales)), p, scales, 0.3, risk(table.configs, table.crashes), similarity(table.tasks))
+    found = audit(
+        list(left_out(p, scales)), p, scales, 0.3, risk(table.configs, table.crashes), similarity(table.tasks)
+    )
     assert found.regret["always default"] == pytest.approx(2.0)
     assert found.regret["random"] == pytest.approx(1.0)
     assert found.regret["best on average"] == pytest.approx(0.0)
