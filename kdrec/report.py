@@ -19,7 +19,17 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, Gain, History, KDConfig, ModelCard, Suggestion, Trial
+from kdrec.types import (
+    BASELINE_CONFIG,
+    DEFAULT_CONFIG,
+    Configuration,
+    Gain,
+    History,
+    KDConfig,
+    ModelCard,
+    Suggestion,
+    Trial,
+)
 
 if TYPE_CHECKING:
     from kdrec.tasks import KnownTask
@@ -157,7 +167,7 @@ def to_text(renderable: RenderableType, *, width: int = 100) -> str:
 class _Row:
     """One configuration of a cell over its seeds."""
 
-    config: KDConfig
+    config: Configuration
     trials: tuple[Trial, ...]
 
     def mean(self, name: str) -> float | None:
@@ -192,15 +202,15 @@ def _cell_table(result: Result) -> Table:
 
 
 def _rows(trials: Iterable[Trial]) -> list[_Row]:
-    groups: dict[KDConfig, list[Trial]] = {}
+    groups: dict[Configuration, list[Trial]] = {}
     for trial in trials:
         groups.setdefault(trial.config, []).append(trial)
     rows = [_Row(config, tuple(group)) for config, group in groups.items()]
     return sorted(rows, key=lambda row: row.config != BASELINE_CONFIG)  # stable: the baseline, then as they were tried
 
 
-def _role(config: KDConfig) -> tuple[str, ...]:
-    names = {BASELINE_CONFIG: ("baseline",), DEFAULT_CONFIG: ("default",)}
+def _role(config: Configuration) -> tuple[str, ...]:
+    names: dict[Configuration, tuple[str, ...]] = {BASELINE_CONFIG: ("baseline",), DEFAULT_CONFIG: ("default",)}
     return names.get(config, ())
 
 
@@ -217,7 +227,8 @@ def _labels(configs: Sequence[KDConfig]) -> str:
 def _headline(suggestion: Suggestion) -> Text:
     text = Text.assemble(f"{suggestion.task}, student {suggestion.student}: start with ")
     text.append(suggestion.config.label(), style="bold")
-    return text.append(" (the safe default)." if suggestion.is_default else ".")
+    start = "the safe default" if isinstance(suggestion.config, KDConfig) else "the start of this space"
+    return text.append(f" ({start})." if suggestion.is_default else ".")
 
 
 def _verdict(suggestion: Suggestion) -> Text:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Final
 
-from kdrec.errors import BadArgument
-from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, Distance, KDConfig, SoftScale, TeacherChoice
+from kdrec.errors import BadArgument, DataError
+from kdrec.types import (
+    BASELINE_CONFIG,
+    DEFAULT_CONFIG,
+    KNOBS,
+    Configuration,
+    Distance,
+    KDConfig,
+    Settings,
+    SoftScale,
+    TeacherChoice,
+    Trial,
+)
 
 
 def canonical(config: KDConfig, *, teachers_coincide: bool = False) -> KDConfig:
@@ -112,3 +123,52 @@ def _taus(config: KDConfig) -> tuple[float, float]:
 
 
 DEFAULT_SPACE: Final = Space()
+
+
+def check_one_space(trials: Iterable[Trial], beside: Mapping[str, Iterable[Configuration]] | None = None) -> None:
+    """Refuse trials whose tasks were not tuned over the same knobs: what one says means nothing to the other.
+
+    A knob that some task turns in a part of its configurations only is conditional, and may be absent from another.
+
+    Parameters
+    ----------
+    trials : iterable of Trial
+        A whole history.
+    beside : mapping of str to iterable of Configuration, optional
+        Other configurations that must be of the same space, by what a sentence calls them.
+
+    Raises
+    ------
+    DataError
+        Naming one task of each side and the knobs in which they differ.
+    """
+    groups: dict[str, set[Configuration]] = {}
+    for trial in trials:
+        groups.setdefault(f"task {trial.task!r}", set()).add(trial.config)
+    groups |= {name: set(configs) for name, configs in (beside or {}).items()}
+    foreign = {name: {isinstance(c, Settings) for c in configs} for name, configs in groups.items() if configs}
+    own = next((name for name in foreign if False in foreign[name]), None)
+    other = next((name for name in foreign if True in foreign[name]), None)
+    if own and other:
+        knobs = {knob for config in groups[other] if isinstance(config, Settings) for knob in config.knobs()}
+        both = f"{own} has {', '.join(KNOBS)}"
+        raise _disagreement(f"{both} {f'and {other} has' if own != other else 'and also'} {', '.join(sorted(knobs))}")
+    if other:
+        _check_names({name: configs for name, configs in groups.items() if configs})
+
+
+def _check_names(groups: Mapping[str, Iterable[Configuration]]) -> None:
+    """Refuse groups of which one always has a knob that another never has, unless that knob is conditional."""
+    ever = {name: set[str]().union(*(c.knobs() for c in configs)) for name, configs in groups.items()}
+    always = {name: set.intersection(*(set(c.knobs()) for c in configs)) for name, configs in groups.items()}
+    conditional = set[str]().union(*(ever[name] - always[name] for name in groups))
+    first, *rest = groups
+    for name in rest:
+        here, there = ever[first] - conditional, ever[name] - conditional
+        if here != there:
+            sides = ((first, here - there), (name, there - here))
+            raise _disagreement(" and ".join(f"only {side} has {', '.join(sorted(k))}" for side, k in sides if k))
+
+
+def _disagreement(how: str) -> DataError:
+    return DataError(f"all tasks of a history have to turn the same knobs, but {how}")

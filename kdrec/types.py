@@ -9,7 +9,6 @@ Shape legend, used in all names of kdrec: B batch, C classes, L padded length, N
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Literal, Self
@@ -17,14 +16,24 @@ from typing import Any, Final, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from kdrec.checks import as_floats, count, number, one_of
+from kdrec.checks import check_name as check_name
+from kdrec.config import BASELINE_CONFIG as BASELINE_CONFIG
+from kdrec.config import DEFAULT_CONFIG as DEFAULT_CONFIG
+from kdrec.config import KNOBS as KNOBS
+from kdrec.config import Configuration as Configuration
+from kdrec.config import Distance as Distance
+from kdrec.config import KDConfig as KDConfig
+from kdrec.config import KnobValue as KnobValue
+from kdrec.config import Settings as Settings
+from kdrec.config import SoftScale as SoftScale
+from kdrec.config import TeacherChoice as TeacherChoice
+from kdrec.config import trainable as trainable
 from kdrec.errors import BadArgument, did_you_mean
 
 SCHEMA_VERSION: Final = 1
 """Version of what a trial means and how it is stored; part of every fingerprint."""
 
-Distance = Literal["ce", "mse"]
-TeacherChoice = Literal["t_hs", "t_ll"]
-SoftScale = Literal["none", "tau_t*tau_s"]
 Status = Literal["completed", "diverged", "failed"]
 Family = Literal["sentence", "pair", "tokens", "qa"]
 Metric = Literal["accuracy", "macro_f1"]
@@ -34,131 +43,6 @@ Floats = npt.NDArray[np.float64]
 
 FAMILIES: Final[tuple[Family, ...]] = ("sentence", "pair", "tokens", "qa")
 STATUSES: Final[tuple[Status, ...]] = ("completed", "diverged", "failed")
-KNOBS: Final = ("alpha", "distance", "teacher", "tau_t", "tau_s")
-
-
-def _one_of(name: str, value: object, known: Iterable[str]) -> None:
-    known = tuple(known)
-    if value not in known:
-        raise BadArgument(f"{name} must be one of {', '.join(known)}, got {value!r}")
-
-
-def _number(name: str, value: object, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
-    ok = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not ok or not (low < value if open_low else low <= value) or value > high:  # type: ignore[operator]
-        left = "(" if open_low else "["
-        right = "]" if math.isfinite(high) else ")"
-        raise BadArgument(f"{name} must be in {left}{low:g}, {high:g}{right}, got {value!r}")
-
-
-def _as_floats(noun: object, *names: str) -> None:
-    """Give 1 and 1.0 one spelling, and so one hash."""
-    for name in names:
-        object.__setattr__(noun, name, float(getattr(noun, name)) + 0.0)  # -0.0 is 0.0
-
-
-def _spelled(value: float) -> str:
-    """The shortest text that reads back as exactly `value`: 0.1, and 1 rather than 1.0."""
-    return repr(float(value)).removesuffix(".0")
-
-
-def _parsed(name: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise BadArgument(f"{name} must be a number, got {text!r}") from None
-
-
-def _count(name: str, value: object, low: int = 1) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise BadArgument(f"{name} must be a whole number of at least {low}, got {value!r}")
-
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-def check_name(kind: str, value: object) -> None:
-    """Refuse a name that could not be a folder, an experiment and a table cell at once."""
-    if not isinstance(value, str) or not _NAME.fullmatch(value) or len(value) > 80:
-        raise BadArgument(
-            f"{kind} must be a name of letters, digits, '.', '_' and '-' (at most 80 characters), got {value!r}"
-        )
-
-
-@dataclass(frozen=True, kw_only=True, order=True)
-class KDConfig:
-    """The knobs of ``L_KD = (1 - alpha) L1(q, p^s) + alpha L2(o^t_{tau_t}, o^s_{tau_s})``.
-
-    Attributes
-    ----------
-    alpha : float
-        Weight of the teacher in [0, 1]; 0 trains on human labels alone (the baseline).
-    distance : {"ce", "mse"}
-        L2: cross-entropy between softened distributions, or mean squared error of raw logits.
-    teacher : {"t_hs", "t_ll"}
-        Teacher checkpoint of highest validation score, or of lowest validation loss.
-    tau_t, tau_s : float
-        Temperatures of teacher and student, above 0.
-    scale_soft_loss : {"none", "tau_t*tau_s"}
-        Factor on L2. The paper has none; Hinton et al. (2015) multiply by the squared temperature.
-    """
-
-    alpha: float = 0.5
-    distance: Distance = "ce"
-    teacher: TeacherChoice = "t_ll"
-    tau_t: float = 1.0
-    tau_s: float = 1.0
-    scale_soft_loss: SoftScale = "none"
-
-    def __post_init__(self) -> None:
-        _number("alpha", self.alpha, 0, 1)
-        _one_of("distance", self.distance, ("ce", "mse"))
-        _one_of("teacher", self.teacher, ("t_hs", "t_ll"))
-        _number("tau_t", self.tau_t, 0, open_low=True)
-        _number("tau_s", self.tau_s, 0, open_low=True)
-        _one_of("scale_soft_loss", self.scale_soft_loss, ("none", "tau_t*tau_s"))
-        _as_floats(self, "alpha", "tau_t", "tau_s")
-
-    def to_params(self) -> dict[str, str]:
-        """Few short strings for an MLflow run; `from_params` is the inverse."""
-        params = {
-            "alpha": _spelled(self.alpha),
-            "distance": self.distance,
-            "teacher": self.teacher,
-            "tau_t": _spelled(self.tau_t),
-            "tau_s": _spelled(self.tau_s),
-        }
-        return params if self.scale_soft_loss == "none" else {**params, "scale_soft_loss": self.scale_soft_loss}
-
-    @classmethod
-    def from_params(cls, params: Mapping[str, str]) -> Self:
-        """Rebuild a configuration from the strings of `to_params` (other keys are ignored)."""
-        for knob in KNOBS:
-            if knob not in params:
-                raise BadArgument(f"a configuration needs the knobs {', '.join(KNOBS)}; {knob!r} is missing")
-        return cls(
-            alpha=_parsed("alpha", params["alpha"]),
-            distance=params["distance"],  # type: ignore[arg-type]
-            teacher=params["teacher"],  # type: ignore[arg-type]
-            tau_t=_parsed("tau_t", params["tau_t"]),
-            tau_s=_parsed("tau_s", params["tau_s"]),
-            scale_soft_loss=params.get("scale_soft_loss", "none"),  # type: ignore[arg-type]
-        )
-
-    def label(self) -> str:
-        """One short line for tables: ``t_ll ce alpha=0.5 tau=4/1``; the baseline is ``labels only``."""
-        if self.alpha == 0:
-            return "labels only"
-        taus = "" if self.distance == "mse" else f" tau={self.tau_t:g}/{self.tau_s:g}"
-        scaled = "" if self.scale_soft_loss == "none" else " scaled"
-        return f"{self.teacher} {self.distance} alpha={self.alpha:g}{taus}{scaled}"
-
-
-DEFAULT_CONFIG: Final = KDConfig()
-"""The safe default (t_ll, ce, tau_s = 1) of the paper, with our documented alpha and tau_t."""
-
-BASELINE_CONFIG: Final = KDConfig(alpha=0.0)
-"""Human labels only: what distillation has to beat."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,15 +61,15 @@ class Training:
     evaluations_per_epoch: int = 1
 
     def __post_init__(self) -> None:
-        _number("learning_rate", self.learning_rate, 0, open_low=True)
+        number("learning_rate", self.learning_rate, 0, open_low=True)
         for name in ("epochs", "batch_size", "gradient_accumulation_steps", "evaluations_per_epoch"):
-            _count(name, getattr(self, name))
-        _count("max_length", self.max_length, 8)
-        _count("seed", self.seed, 0)
-        _number("warmup_ratio", self.warmup_ratio, 0, 1)
-        _number("weight_decay", self.weight_decay, 0)
-        _number("max_grad_norm", self.max_grad_norm, 0, open_low=True)
-        _as_floats(self, "learning_rate", "warmup_ratio", "weight_decay", "max_grad_norm")
+            count(name, getattr(self, name))
+        count("max_length", self.max_length, 8)
+        count("seed", self.seed, 0)
+        number("warmup_ratio", self.warmup_ratio, 0, 1)
+        number("weight_decay", self.weight_decay, 0)
+        number("max_grad_norm", self.max_grad_norm, 0, open_low=True)
+        as_floats(self, "learning_rate", "warmup_ratio", "weight_decay", "max_grad_norm")
         if self.batch_size % self.gradient_accumulation_steps:
             raise BadArgument(
                 "batch_size counts the examples of one optimizer step, so it must be a multiple of "
@@ -249,9 +133,9 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         check_name("model", self.name)
-        _one_of("role", self.role, ("teacher", "student"))
+        one_of("role", self.role, ("teacher", "student"))
         for name in ("n_layers", "hidden_size", "n_params", "max_length"):
-            _count(name, getattr(self, name))
+            count(name, getattr(self, name))
         if (self.role == "student") != (self.teacher is not None):
             raise BadArgument(f"model {self.name!r}: a student names its teacher and a teacher names none")
         if self.layers is not None and (
@@ -296,7 +180,7 @@ class Task:
 
     def __post_init__(self) -> None:
         check_name("task", self.name)
-        _one_of("family", self.family, FAMILIES)
+        one_of("family", self.family, FAMILIES)
         if len(self.labels) < 2:
             raise BadArgument(f"task {self.name!r} needs at least two labels, got {list(self.labels)}")
 
@@ -363,10 +247,10 @@ class TaskFeatures:
         if not isinstance(self.task, str) or not self.task:
             raise BadArgument(f"task must be a name, got {self.task!r}")
         if self.family is not None:
-            _one_of("family", self.family, FAMILIES)
+            one_of("family", self.family, FAMILIES)
         for name in ("n_train", "n_classes", "student_params", "teacher_params"):
             if getattr(self, name) is not None:
-                _count(name, getattr(self, name))
+                count(name, getattr(self, name))
         for name, high in (
             ("label_entropy", math.inf),
             ("mean_tokens", math.inf),
@@ -375,7 +259,7 @@ class TaskFeatures:
             ("teacher_ece", 1.0),
         ):
             if getattr(self, name) is not None:
-                _number(name, getattr(self, name), 0, high)
+                number(name, getattr(self, name), 0, high)
         if self.n_train is not None and self.n_classes is not None and self.n_classes > self.n_train:
             raise BadArgument(f"n_classes ({self.n_classes}) cannot be above n_train ({self.n_train})")
 
@@ -393,11 +277,11 @@ class TaskFeatures:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One KDConfig on one task for one student with one seed: what it scored, and what it cost."""
+    """One configuration on one task for one student with one seed: what it scored, and what it cost."""
 
     features: TaskFeatures
     student: str
-    config: KDConfig
+    config: Configuration
     seed: int
     status: Status
     val_score: float | None
@@ -408,14 +292,14 @@ class Trial:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        _one_of("status", self.status, STATUSES)
-        _count("seed", self.seed, 0)
-        _number("seconds", self.seconds, 0)
+        one_of("status", self.status, STATUSES)
+        count("seed", self.seed, 0)
+        number("seconds", self.seconds, 0)
         for name in ("val_score", "test_score"):
             if getattr(self, name) is not None:
-                _number(name, getattr(self, name), 0, 100)
+                number(name, getattr(self, name), 0, 100)
         if self.val_loss is not None:
-            _number("val_loss", self.val_loss, 0)
+            number("val_loss", self.val_loss, 0)
         if self.status == "completed" and self.val_score is None:
             raise BadArgument("a completed trial has a validation score")
 
@@ -424,24 +308,36 @@ class Trial:
         return self.features.task
 
     def to_row(self) -> dict[str, str | float | int | None]:
-        """Flat row in the documented order of `HISTORY_COLUMNS`; `from_row` is the inverse."""
-        flat = {**asdict(self.features), **asdict(self.config), **asdict(self)}
-        return {column: flat[column] for column in HISTORY_COLUMNS}
+        """Flat row in the documented order of `history_columns`; `from_row` is the inverse."""
+        config = self.config
+        knobs = _prefixed(config.knobs()) if isinstance(config, Settings) else asdict(config)
+        flat = {**asdict(self.features), **knobs, **{f.name: getattr(self, f.name) for f in fields(self)}}
+        return {column: flat[column] for column in history_columns([config])}
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Build a trial from a flat row; absent optional columns are None."""
         given = {key: value for key, value in row.items() if value is not None}
-        for column in _NEEDED_COLUMNS:
+        named = {key.removeprefix(KNOB_PREFIX): value for key, value in given.items() if key.startswith(KNOB_PREFIX)}
+        foreign = any(key.startswith(KNOB_PREFIX) for key in row)
+        needed = [column for column in _NEEDED_COLUMNS if not (foreign and column in KNOBS)]
+        for column in needed:
             if column not in given:
                 raise BadArgument(f"a history row needs a value for {column!r}")
+        own_knobs = sorted(name for name in KDConfig.__dataclass_fields__ if foreign and name in given)
+        if own_knobs:
+            raise BadArgument(
+                f"a history row has the knobs {', '.join(KNOBS)} or foreign ones ({KNOB_PREFIX}NAME), "
+                f"got {own_knobs[0]} beside {min(key for key in row if key.startswith(KNOB_PREFIX))}"
+            )
 
         def part(kind: type) -> dict[str, Any]:
             return {f.name: given[f.name] for f in fields(kind) if f.name in given}
 
         measured = {name: given.get(name) for name in ("val_score", "val_loss", "test_score")}
+        config = Settings.of(**named) if foreign else KDConfig(**part(KDConfig))
         own: dict[str, Any] = {**part(cls), **measured}
-        return cls(**{**own, "features": TaskFeatures(**part(TaskFeatures)), "config": KDConfig(**part(KDConfig))})
+        return cls(**{**own, "features": TaskFeatures(**part(TaskFeatures)), "config": config})
 
 
 HISTORY_COLUMNS: Final = (
@@ -451,7 +347,28 @@ HISTORY_COLUMNS: Final = (
     *("val_score", "val_loss", "test_score", "seconds", "run_id"),
     *("scale_soft_loss", "fingerprint"),
 )
-"""Columns of an exported history, in order. The last two may be absent on import (defaults: none, empty)."""
+"""Columns of an exported history, in order. The last two may be absent on import (defaults: none, empty).
+
+A history made elsewhere has the columns `knob.NAME` in the place of kdrec's own knobs; see `history_columns`.
+"""
+
+KNOB_PREFIX: Final = "knob."
+"""Head of the columns that stand in the place of kdrec's own knobs when a history was made elsewhere."""
+
+
+def history_columns(configs: Iterable[Configuration]) -> tuple[str, ...]:
+    """Columns of a history of these configurations: `HISTORY_COLUMNS`, foreign knobs in the place of kdrec's own."""
+    names = {name for config in configs if isinstance(config, Settings) for name in config.knobs()}
+    if not names:
+        return HISTORY_COLUMNS
+    kept = [column for column in HISTORY_COLUMNS if column not in KDConfig.__dataclass_fields__]
+    place = kept.index("seed")
+    return (*kept[:place], *(f"{KNOB_PREFIX}{name}" for name in sorted(names)), *kept[place:])
+
+
+def _prefixed(knobs: Mapping[str, float | str]) -> dict[str, float | str]:
+    return {f"{KNOB_PREFIX}{name}": value for name, value in knobs.items()}
+
 
 _NEEDED_COLUMNS: Final = ("task", "student", *KNOBS, "seed", "status", "seconds")
 """Columns of a history row that nothing can stand in for."""
@@ -494,7 +411,7 @@ class Gain:
 class NextTrial:
     """A trial worth making next, and what it is expected to be worth, in points."""
 
-    config: KDConfig
+    config: Configuration
     worth: float
 
 
@@ -504,7 +421,7 @@ class Suggestion:
 
     task: str
     student: str
-    config: KDConfig
+    config: Configuration
     is_default: bool
     gain: tuple[Gain, ...]
     next: tuple[NextTrial, ...]
@@ -515,4 +432,5 @@ class Suggestion:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with the documented keys in the documented order."""
-        return asdict(self)
+        upcoming = tuple({**asdict(trial), "config": trial.config.to_dict()} for trial in self.next)
+        return {**asdict(self), "config": self.config.to_dict(), "next": upcoming}

@@ -14,6 +14,7 @@ from kdrec.types import (
     KDConfig,
     ModelCard,
     NextTrial,
+    Settings,
     Suggestion,
     TaskFeatures,
     Trial,
@@ -159,6 +160,16 @@ def test_the_default_is_called_so_and_going_on_is_said() -> None:
     assert "(the safe default)" in text
     assert "Go on tuning." in text
     assert "Try next:" in text
+
+
+def test_a_suggestion_over_foreign_knobs_names_them_and_where_its_space_starts() -> None:
+    config = Settings.of(loss="kl", lr=1e-3, tau=2)
+    upcoming = (NextTrial(config=Settings.of(loss="mse", lr=1e-3), worth=0.2),)
+    text = report.to_text(report.suggestion_text(replace(SUGGESTION, is_default=True, config=config, next=upcoming)))
+    assert "start with loss=kl lr=0.001 tau=2 (the start of this space)." in " ".join(text.split())
+    assert "loss=mse lr=0.001" in text
+    foreign = replace(trial(DEFAULT_CONFIG, 50), config=config)
+    assert "loss=kl lr=0.001 tau=2" in report.to_text(report.history_table(History((foreign,))))
 
 
 def test_no_history_is_said_rather_than_left_blank() -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdrec.errors import BadArgument
-from kdrec.space import DEFAULT_SPACE, GREEDY_ORDER, Space, alternatives, canonical
-from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, KDConfig
+from kdrec.errors import BadArgument, DataError
+from kdrec.space import DEFAULT_SPACE, GREEDY_ORDER, Space, alternatives, canonical, check_one_space
+from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, KDConfig, Settings, TaskFeatures, Trial
 
 configs = st.builds(
     KDConfig,
@@ -149,3 +149,48 @@ def test_a_bad_space_gets_one_sentence(values: dict[str, Any], words: str):
 def test_an_unknown_knob_is_refused():
     with pytest.raises(BadArgument, match="knob must be one of distance, teacher, temperatures, alpha, got 'tau_t'"):
         list(alternatives(DEFAULT_CONFIG, "tau_t", DEFAULT_SPACE))
+
+
+def tried(task: str, *configs: KDConfig | Settings) -> list[Trial]:
+    common = dict(student="s", status="failed", val_score=None, val_loss=None, test_score=None, seconds=1.0)
+    return [Trial(features=TaskFeatures(task=task), config=c, seed=n, **common) for n, c in enumerate(configs)]
+
+
+def test_a_history_of_one_space_is_accepted():
+    check_one_space([])
+    check_one_space([*tried("a", KDConfig()), *tried("b", KDConfig(tau_t=2))])
+    check_one_space([*tried("a", Settings.of(lr=1, loss="kl")), *tried("b", Settings.of(lr=2, loss="mse"))])
+
+
+def test_a_knob_that_is_turned_in_a_part_of_the_configurations_may_be_absent_elsewhere():
+    both = tried("a", Settings.of(loss="kl", tau=2), Settings.of(loss="mse"))
+    check_one_space([*both, *tried("b", Settings.of(loss="mse")), *tried("c", Settings.of(loss="kl", tau=1))])
+
+
+@pytest.mark.parametrize(
+    ("trials", "sentence"),
+    [
+        (
+            [*tried("a", KDConfig()), *tried("b", Settings.of(lr=1, loss="kl"))],
+            "task 'a' has alpha, distance, teacher, tau_t, tau_s and task 'b' has loss, lr",
+        ),
+        (
+            tried("a", KDConfig(), Settings.of(lr=1)),
+            "task 'a' has alpha, distance, teacher, tau_t, tau_s and also lr",
+        ),
+        (
+            [*tried("a", Settings.of(lr=1, tau=1)), *tried("b", Settings.of(lr=1, loss="kl"))],
+            "only task 'a' has tau and only task 'b' has loss",
+        ),
+        ([*tried("a", Settings.of(lr=1)), *tried("b", Settings.of(lr=1, loss="kl"))], "only task 'b' has loss"),
+    ],
+)
+def test_tasks_of_different_knobs_are_refused_with_a_task_and_the_knobs_of_each(trials, sentence: str):
+    with pytest.raises(DataError) as error:
+        check_one_space(trials)
+    assert str(error.value) == f"all tasks of a history have to turn the same knobs, but {sentence}"
+
+
+def test_a_space_asked_about_counts_as_a_task():
+    with pytest.raises(DataError, match=r"only task 'a' has lr and only the space has loss$"):
+        check_one_space(tried("a", Settings.of(lr=1)), {"the space": [Settings.of(loss="kl")]})

@@ -26,7 +26,7 @@ from kdrec.home import Home
 from kdrec.space import DEFAULT_SPACE
 from kdrec.tracking import Store, cell_note, closing_note, redacted
 from kdrec.tracking.notes import NOTE_LIMIT, escaped
-from kdrec.types import BASELINE_CONFIG, Candidate, KDConfig, TaskFeatures, Training, Trial
+from kdrec.types import BASELINE_CONFIG, Candidate, KDConfig, Settings, TaskFeatures, Training, Trial
 
 ROOT = Path(__file__).parents[1]
 FEATURES = TaskFeatures(
@@ -229,7 +229,13 @@ def test_of_a_duplicated_fingerprint_the_earliest_finished_counts(store: Store) 
 
 def test_a_run_is_finished_only_by_the_trial_it_was_started_for(store: Store) -> None:
     run_id, fingerprint = start(store)
-    for other in (replace(TRIAL, seed=4), replace(TRIAL, student="tiny"), replace(TRIAL, config=BASELINE_CONFIG)):
+    foreign = replace(TRIAL, config=Settings.of(lr=1e-3))
+    for other in (
+        replace(TRIAL, seed=4),
+        replace(TRIAL, student="tiny"),
+        replace(TRIAL, config=BASELINE_CONFIG),
+        foreign,
+    ):
         with pytest.raises(MismatchError, match="another trial came to end it"):
             store.finish_trial(run_id, other)
     assert store.find(fingerprint) is None

@@ -23,6 +23,7 @@ from kdrec.types import (
     KDConfig,
     ModelCard,
     NextTrial,
+    Settings,
     Split,
     Suggestion,
     Task,
@@ -30,6 +31,7 @@ from kdrec.types import (
     TeacherTraining,
     Training,
     Trial,
+    history_columns,
 )
 
 above_0 = st.floats(0, 1e6, exclude_min=True, allow_nan=False)
@@ -120,6 +122,20 @@ def test_from_row_is_the_inverse_of_to_row(trial: Trial):
     assert Trial.from_row(json.loads(json.dumps(row))) == trial
 
 
+foreign_knobs = st.dictionaries(
+    st.sampled_from(["lr", "loss", "seed", "task"]), st.floats(-1e9, 1e9) | st.sampled_from(["kl", "a b"]), min_size=1
+)
+
+
+@given(trial=trials, knobs=foreign_knobs)
+def test_a_row_of_foreign_knobs_names_them_in_the_place_of_kdrecs_own(trial: Trial, knobs: dict[str, Any]):
+    trial = dataclasses.replace(trial, config=Settings.of(**knobs))
+    row = trial.to_row()
+    assert tuple(row) == history_columns([trial.config])
+    assert [c for c in row if c in HISTORY_COLUMNS] == [c for c in HISTORY_COLUMNS if not hasattr(KDConfig(), c)]
+    assert Trial.from_row(json.loads(json.dumps(row))) == trial
+
+
 def a_row(**changes: Any) -> dict[str, Any]:
     return {
         **{
@@ -186,6 +202,8 @@ def test_a_row_without_a_needed_value_is_refused_and_never_filled_with_a_default
         (lambda: TaskFeatures(task="t", teacher_score=101), "teacher_score must be in [0, 100], got 101"),
         (lambda: TaskFeatures(task="t", n_train=3, n_classes=4), "n_classes (4) cannot be above n_train (3)"),
         (lambda: TaskFeatures.from_dict({"n_clases": 3}), "unknown feature 'n_clases'; did you mean 'n_classes'?"),
+        (lambda: Trial.from_row(a_row(**{"knob.lr": 1})), "got alpha beside knob.lr"),
+        (lambda: Trial.from_row({k: v for k, v in a_row(**{"knob.lr": None}).items() if k not in KNOBS}), "got none"),
         (lambda: Trial.from_row(a_row(status="running")), "status must be one of completed, diverged, failed"),
         (lambda: Trial.from_row(a_row(val_score=None)), "a completed trial has a validation score"),
         (lambda: Trial.from_row(a_row(val_loss=float("nan"))), "val_loss must be in [0, inf), got nan"),
@@ -280,3 +298,14 @@ def test_a_suggestion_becomes_plain_json_in_the_documented_order():
     assert list(table) == keys
     assert list(table["gain"][0]) == ["trials", "mean", "lo80", "hi80", "lo90", "hi90"]
     assert table["next"][0]["config"]["tau_t"] == 4
+
+
+def test_a_suggestion_of_foreign_knobs_names_them_as_they_were_named():
+    config = Settings.of(lr=1e-3, loss="kl")
+    upcoming = (NextTrial(config=config, worth=0.5),)
+    suggestion = Suggestion(
+        task="t", student="s", config=config, is_default=True, gain=(), next=upcoming, stop=False, reason="r"
+    )
+    table = json.loads(json.dumps(suggestion.to_dict()))
+    assert table["config"] == {"loss": "kl", "lr": 0.001}
+    assert table["next"] == [{"config": {"loss": "kl", "lr": 0.001}, "worth": 0.5}]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Final
 
-from kdrec.types import Candidate, KDConfig, TaskFeatures, TeacherChoice, Training, Trial
+from kdrec.types import Candidate, Configuration, KDConfig, TaskFeatures, TeacherChoice, Training, Trial
 
 NOTE_LIMIT: Final = 7500
 
@@ -134,7 +134,7 @@ def closing_note(opening: str, trials: Sequence[Trial], *, path: Sequence[str], 
     str
         Markdown, shortened where MLflow would cut it.
     """
-    by_config: dict[KDConfig, list[Trial]] = {}
+    by_config: dict[Configuration, list[Trial]] = {}
     for trial in trials:
         by_config.setdefault(trial.config, []).append(trial)
     chosen = by_config.get(best, [])
@@ -164,7 +164,7 @@ def _with_table(head: str, rows: list[str]) -> str:
     return text
 
 
-def _table_row(config: KDConfig, trials: Sequence[Trial], is_best: bool) -> str:
+def _table_row(config: Configuration, trials: Sequence[Trial], is_best: bool) -> str:
     label = f"**{escaped(config.label())}**" if is_best else escaped(config.label())
     states = sorted({trial.status for trial in trials} - {"completed"})
     label += f" ({', '.join(states)})" if states else ""

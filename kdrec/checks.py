@@ -1,0 +1,63 @@
+"""Refusals that nouns share, each one sentence: what was expected, what came."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+
+from kdrec.errors import BadArgument
+
+
+def one_of(name: str, value: object, known: Iterable[str]) -> None:
+    """Refuse a word that is not among `known`."""
+    known = tuple(known)
+    if value not in known:
+        raise BadArgument(f"{name} must be one of {', '.join(known)}, got {value!r}")
+
+
+def number(name: str, value: object, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
+    """Refuse what is no finite number between `low` (itself excluded with `open_low`) and `high`."""
+    if not is_finite(value) or not (low < value if open_low else low <= value) or value > high:  # type: ignore[operator]
+        left = "(" if open_low else "["
+        right = "]" if math.isfinite(high) else ")"
+        raise BadArgument(f"{name} must be in {left}{low:g}, {high:g}{right}, got {shown(value)}")
+
+
+def is_finite(value: object) -> bool:
+    """Whether a value is a number that a float can hold."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits, as JSON may hold
+        return False
+
+
+def shown(value: object) -> str:
+    """A value as it was given, cut where it would fill the screen."""
+    text = "a whole number too large to print" if isinstance(value, int) and value.bit_length() > 1024 else repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def count(name: str, value: object, low: int = 1) -> None:
+    """Refuse what is no whole number of at least `low`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise BadArgument(f"{name} must be a whole number of at least {low}, got {value!r}")
+
+
+def as_floats(noun: object, *names: str) -> None:
+    """Give 1 and 1.0 one spelling, and so one hash."""
+    for name in names:
+        object.__setattr__(noun, name, float(getattr(noun, name)) + 0.0)  # -0.0 is 0.0
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def check_name(kind: str, value: object) -> None:
+    """Refuse a name that could not be a folder, an experiment and a table cell at once."""
+    if not isinstance(value, str) or not _NAME.fullmatch(value) or len(value) > 80:
+        raise BadArgument(
+            f"{kind} must be a name of letters, digits, '.', '_' and '-' (at most 80 characters), got {value!r}"
+        )
