@@ -18,8 +18,9 @@ from kdrec import history
 from kdrec.errors import BadArgument, CorruptFile, DataError, KdrecError, NoHistory, StoreError
 from kdrec.history.columns import COLUMNS, NEEDED_COLUMNS
 from kdrec.home import Home
-from kdrec.types import FAMILIES, HISTORY_COLUMNS, History, KDConfig, TaskFeatures, Trial
+from kdrec.types import FAMILIES, HISTORY_COLUMNS, History, KDConfig, Settings, TaskFeatures, Trial, history_columns
 
+KNOB_COLUMNS = ("alpha", "distance", "teacher", "tau_t", "tau_s", "scale_soft_loss")
 FEATURES = TaskFeatures(
     task="trec", family="sentence", n_train=3000, n_classes=6, label_entropy=1.6331, mean_tokens=11.5
 )
@@ -117,6 +118,121 @@ def test_a_table_read_back_is_the_history_that_was_written(tmp_path: Path, trial
 def test_what_is_synced_is_what_is_loaded(home: Home, trials: list[Trial]) -> None:
     history.sync(home, lambda since: (trials, "1"), full=True)
     assert history.load(home) == distinct(trials)
+
+
+# --------------------------------------------------------------------------------------------------- foreign knobs
+
+knob_values = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(["kl", "mse", "a,b", 'x"y', "True"])
+foreign_configs = st.fixed_dictionaries(
+    {"loss": knob_values}, optional={"lr": knob_values, "batch size": knob_values, "seed": knob_values}
+).map(lambda knobs: Settings.of(**knobs))
+foreign_histories = st.lists(
+    st.builds(lambda trial, config: replace(trial, config=config), finished_trials(), foreign_configs),
+    min_size=1,
+    max_size=5,
+    unique_by=(lambda t: t.run_id or id(t), lambda t: t.fingerprint or id(t)),
+)
+FOREIGN = replace(TRIAL, config=Settings.of(lr=1e-3, loss="kl"), run_id="foreign", fingerprint="")
+
+
+@quick
+@given(trials=foreign_histories, ending=st.sampled_from((".csv", ".parquet")))
+def test_a_table_of_foreign_knobs_read_back_is_what_was_written(
+    tmp_path: Path, trials: list[Trial], ending: str
+) -> None:
+    path = tmp_path / f"foreign{ending}"
+    history.write_table(distinct(trials), path)
+    assert history.read_table(path) == distinct(trials)
+
+
+@quick
+@given(trials=foreign_histories)
+def test_foreign_trials_that_are_kept_are_loaded(home: Home, trials: list[Trial]) -> None:
+    home.history_db.unlink(missing_ok=True)
+    history.sync(home, lambda since: (trials, "1"), full=True)
+    assert history.load(home) == distinct(trials)
+
+
+def foreign_table(path: Path, *rows: dict[str, str], drop: tuple[str, ...] = KNOB_COLUMNS) -> Path:
+    """A CSV as another tool would make it: named knobs where kdrec's own would stand."""
+    base = {name: "" for name in HISTORY_COLUMNS if name not in drop}
+    base |= {"task": "trec", "student": "small", "status": "completed", "val_score": "86.1", "seconds": "30"}
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        more = dict.fromkeys(name for row in rows for name in row if name not in base)
+        writer = csv.DictWriter(stream, [*base, *more])
+        writer.writeheader()
+        writer.writerows(base | {"seed": str(seed)} | row for seed, row in enumerate(rows))
+    return path
+
+
+def test_a_foreign_table_has_numbers_words_and_knobs_that_do_not_apply(tmp_path: Path) -> None:
+    first = {"knob.lr": "1e-3", "knob.loss": "kl", "knob.tau": "2"}
+    second = {"knob.lr": "1", "knob.loss": "mse", "knob.tau": ""}
+    configs = [trial.config for trial in history.read_table(foreign_table(tmp_path / "h.csv", first, second))]
+    assert configs == [Settings.of(lr=0.001, loss="kl", tau=2), Settings.of(lr=1, loss="mse")]
+
+
+def test_a_foreign_table_is_written_with_its_knobs_where_kdrecs_own_would_stand(tmp_path: Path) -> None:
+    history.write_table(History((FOREIGN,)), tmp_path / "h.csv")
+    header = (tmp_path / "h.csv").read_text().splitlines()[0].split(",")
+    assert tuple(header) == history_columns([FOREIGN.config])
+    at = header.index("teacher_params") + 1
+    assert header[at : at + 3] == ["knob.loss", "knob.lr", "seed"]
+
+
+@pytest.mark.parametrize(
+    ("row", "drop", "sentence"),
+    [
+        (
+            {"knob.lr": "1", "alpha": "1"},
+            KNOB_COLUMNS,
+            "h.csv has both alpha and knob.lr: the columns alpha, distance, teacher, tau_t, tau_s or columns called "
+            "knob.NAME were expected",
+        ),
+        (
+            {"lr": "1"},
+            KNOB_COLUMNS,
+            "h.csv names no knobs: the columns alpha, distance, teacher, tau_t, tau_s or columns called knob.NAME were "
+            "expected, got lr",
+        ),
+        ({"knob.lr": "1", "lr": "1"}, KNOB_COLUMNS, "h.csv has an unknown column 'lr'"),
+        ({"knob.lr": "nan"}, KNOB_COLUMNS, "h.csv, line 2: knob lr must be a finite number or a word, got 'nan'"),
+        ({"knob.lr": ""}, KNOB_COLUMNS, "h.csv, line 2: a configuration needs at least one knob, got none"),
+        ({"knob.lr": "1", "val_score": "nan"}, KNOB_COLUMNS, "h.csv, line 2, column 'val_score': a finite number was"),
+        ({"knob.lr": "1", "val_score": "101"}, KNOB_COLUMNS, "h.csv, line 2: val_score must be in [0, 100], got 101.0"),
+    ],
+)
+def test_a_table_of_both_kinds_of_knobs_or_of_neither_is_refused(
+    tmp_path: Path, row: dict[str, str], drop: tuple[str, ...], sentence: str
+) -> None:
+    path = foreign_table(tmp_path / "h.csv", row, drop=drop)
+    with pytest.raises(DataError) as caught:
+        history.read_table(path)
+    assert str(caught.value).startswith(sentence)
+    assert "\n" not in str(caught.value)
+
+
+def test_imports_that_would_put_different_knobs_side_by_side_are_refused_and_change_nothing(home: Home) -> None:
+    assert history.add(home, History((FOREIGN,))) == 1
+    other = replace(FOREIGN, features=TaskFeatures(task="other"), run_id="other", config=Settings.of(lr=1, size=2))
+    for wrong in (TRIAL, other):
+        with pytest.raises(DataError, match=r"cannot stand beside those of this history, because .*--history FILE"):
+            history.add(home, History((wrong,)))
+    assert history.load(home).trials == (FOREIGN,)
+
+
+def test_a_history_of_both_kinds_is_written_to_no_table(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="have to turn the same knobs"):
+        history.write_table(History((TRIAL, FOREIGN)), tmp_path / "h.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_history_file_of_before_there_were_foreign_knobs_is_read(home: Home) -> None:
+    history.sync(home, lambda since: (numbered(3), "1"))
+    with sqlite3.connect(home.history_db) as database:
+        database.execute("ALTER TABLE trials DROP COLUMN knobs")
+    database.close()
+    assert history.load(home).trials == tuple(numbered(3))
 
 
 # ------------------------------------------------------------------------------------------------------------- sync
@@ -428,3 +544,5 @@ def test_the_document_lists_the_columns_in_order_with_their_types() -> None:
     listed = re.findall(r"^\| `(\w+)` \| (\w+) \|[^|]*\| (yes|no) \|", text, re.MULTILINE)
     assert listed == [(c.name, c.kind, "yes" if c.optional else "no") for c in COLUMNS]
     assert tuple(name for name, _, _ in listed) == HISTORY_COLUMNS
+    assert "| `knob.NAME` | number or word |" in text
+    assert all(f"`{name}`" in text for name in KNOB_COLUMNS)

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from operator import attrgetter, itemgetter
 from typing import Any, Final, Literal
 
-from kdrec.types import HISTORY_COLUMNS, KDConfig, TaskFeatures, Trial
+from kdrec.types import HISTORY_COLUMNS, Configuration, KDConfig, Settings, TaskFeatures, Trial
 
 Kind = Literal["text", "whole", "number"]
 Row = tuple[str | int | float | None, ...]
+"""Cells in the order of the columns. A trial of foreign knobs has none in kdrec's own, and one more, at the end: all
+its knobs as JSON. So a row has one length for each kind, and nothing has changed for the first."""
 
 FINISHED: Final = ("completed", "diverged")
 """Statuses that are evidence; a failed trial is none."""
@@ -68,33 +70,48 @@ _READ: Final = attrgetter(
         for name in HISTORY_COLUMNS
     )
 )
+_READ_FOREIGN: Final = attrgetter(
+    *(f"features.{name}" if name in _FEATURES else name for name in HISTORY_COLUMNS if name not in _KNOBS)
+)
+_NO_KNOBS: Final = [at for at, name in enumerate(HISTORY_COLUMNS) if name in _KNOBS]
 
 
 def row_of(trial: Trial) -> Row:
     """A trial as plain values in the order of the columns; every number is a float, and no zero is negative."""
-    row = list(_READ(trial))
+    foreign = isinstance(trial.config, Settings)
+    row = list(_READ_FOREIGN(trial) if foreign else _READ(trial))
+    for at in _NO_KNOBS if foreign else ():
+        row.insert(at, None)
     for at in _NUMBERS_AT:
         if row[at] is not None:
             row[at] = float(row[at]) + 0.0
-    return tuple(row)
+    return (*row, json.dumps(trial.config.to_dict(), sort_keys=True)) if foreign else tuple(row)
 
 
 def trials_of(rows: Iterable[Row]) -> list[Trial]:
     """Rows as trials. Rows of one task share its features, and rows of one configuration share that."""
     seen_features: dict[Row, TaskFeatures] = {}
-    seen_configs: dict[Row, KDConfig] = {}
+    seen_configs: dict[Row, Configuration] = {}
     trials = []
     for row in rows:
-        about, knobs = _PICK_FEATURES(row), _PICK_KNOBS(row)
+        foreign = row[len(HISTORY_COLUMNS) :]
+        about, knobs = _PICK_FEATURES(row), foreign or _PICK_KNOBS(row)
         features = seen_features.get(about)
         if features is None:
             features = seen_features[about] = TaskFeatures(**dict(zip(_FEATURES, about, strict=True)))
         config = seen_configs.get(knobs)
         if config is None:
-            config = seen_configs[knobs] = KDConfig(**dict(zip(_KNOBS, knobs, strict=True)))
+            config = seen_configs[knobs] = _config_of(knobs, foreign=bool(foreign))
         own: dict[str, Any] = dict(zip(_OWN, _PICK_OWN(row), strict=True))
         trials.append(Trial(features=features, config=config, **own))
     return trials
+
+
+def _config_of(knobs: Row, *, foreign: bool) -> Configuration:
+    if foreign:
+        return Settings.of(**json.loads(str(knobs[0])))
+    values: dict[str, Any] = dict(zip(_KNOBS, knobs, strict=True))
+    return KDConfig(**values)
 
 
 def identities(row: Row) -> tuple[str, ...]:

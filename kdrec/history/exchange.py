@@ -14,14 +14,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from kdrec.config import NUMBER_TEXT
 from kdrec.errors import BadArgument, CorruptFile, DataError, NoHistory, did_you_mean
-from kdrec.history.columns import COLUMNS, FINISHED, NEEDED_COLUMNS, Column, identities, row_of
+from kdrec.history.columns import COLUMNS, FINISHED, NEEDED_COLUMNS, Column, Kind, identities, row_of
 from kdrec.sources import atomic_write
-from kdrec.types import HISTORY_COLUMNS, History, Trial
+from kdrec.space import check_one_space
+from kdrec.types import HISTORY_COLUMNS, KNOB_PREFIX, KNOBS, History, KDConfig, Settings, Trial, history_columns
 
 _BY_NAME: Final = {column.name: column for column in COLUMNS}
 _WHOLE: Final = re.compile(r"[+-]?\d{1,19}(\.0+)?", re.ASCII)
-_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _EXPECTED: Final = {"text": "a text", "whole": "a whole number", "number": "a finite number"}
 
 Numbered = tuple[str, Sequence[Any]]
@@ -35,7 +36,7 @@ def read_table(path: str | Path) -> History:
     ----------
     path : str or pathlib.Path
         A ``.csv`` (UTF-8) or ``.parquet`` file. Columns may come in any order; `scale_soft_loss` and `fingerprint` may
-        be absent.
+        be absent. Columns called ``knob.NAME`` stand in the place of kdrec's own knobs.
 
     Returns
     -------
@@ -75,6 +76,8 @@ def write_table(history: History, path: str | Path) -> None:
     ------
     BadArgument
         For another ending.
+    DataError
+        For a history of both kdrec's own knobs and foreign ones: no table holds both.
     KdrecError
         When the file cannot be written.
     """
@@ -84,27 +87,53 @@ def write_table(history: History, path: str | Path) -> None:
         raise _other_ending(path)
     if not path.parent.is_dir():
         raise DataError(f"there is no folder {path.parent} to write {path.name} to")
-    atomic_write(path, encode([row_of(trial) for trial in history]))
+    names, rows = _laid_out(history)
+    atomic_write(path, encode(names, rows))
 
 
-def _to_csv(rows: Sequence[Sequence[Any]]) -> bytes:
+def _laid_out(history: History) -> tuple[tuple[str, ...], list[Sequence[Any]]]:
+    """Names of the columns, and rows of typed cells under them."""
+    foreign = [isinstance(trial.config, Settings) for trial in history]
+    if not any(foreign):
+        return HISTORY_COLUMNS, [row_of(trial) for trial in history]
+    if not all(foreign):
+        check_one_space(history)
+    names = history_columns(trial.config for trial in history)
+    flat = (
+        dict(zip(HISTORY_COLUMNS, row_of(trial), strict=False))
+        | {f"{KNOB_PREFIX}{k}": v for k, v in trial.config.knobs().items()}
+        for trial in history
+    )
+    return names, [[row.get(name) for name in names] for row in flat]
+
+
+def _to_csv(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text)  # lines end as in RFC 4180
-    writer.writerow(HISTORY_COLUMNS)
+    writer.writerow(names)
     writer.writerows([repr(cell) if isinstance(cell, float) else cell for cell in row] for row in rows)
     return text.getvalue().encode()
 
 
-def _to_parquet(rows: Sequence[Sequence[Any]]) -> bytes:
+def _to_parquet(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
     import pyarrow
     import pyarrow.parquet
 
     types = {"text": pyarrow.string(), "whole": pyarrow.int64(), "number": pyarrow.float64()}
-    columns = zip(*rows, strict=True) if rows else [()] * len(COLUMNS)
-    arrays = [pyarrow.array(list(cells), types[c.kind]) for c, cells in zip(COLUMNS, columns, strict=True)]
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
+    arrays = []
+    for name, cells in zip(names, columns, strict=True):
+        kind = _BY_NAME[name].kind if name in _BY_NAME else _knob_kind(cells)
+        worded = [repr(c) if kind == "text" and isinstance(c, float) else c for c in cells]
+        arrays.append(pyarrow.array(worded, types[kind]))
     sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(pyarrow.table(arrays, names=list(HISTORY_COLUMNS)), sink)
+    pyarrow.parquet.write_table(pyarrow.table(arrays, names=list(names)), sink)
     return bytes(sink.getvalue())
+
+
+def _knob_kind(cells: Iterable[Any]) -> Kind:
+    """Numbers when every value of the knob is one; a column of Parquet has one type."""
+    return "text" if any(isinstance(cell, str) for cell in cells) else "number"
 
 
 def _reader(path: Path) -> Callable[[Path], tuple[list[str], Iterable[Numbered]]]:
@@ -159,9 +188,17 @@ def _from_parquet(path: Path) -> tuple[list[str], Iterable[Numbered]]:
 
 
 def _check_header(file: str, names: Sequence[str]) -> None:
-    """Refuse a table whose columns are not those of a history."""
-    missing = [name for name in NEEDED_COLUMNS if name not in names]
-    unknown = [name for name in names if name not in HISTORY_COLUMNS]
+    """Refuse a table whose columns are not those of a history: kdrec's own knobs, or knobs named there."""
+    own = [name for name in names if name in KDConfig.__dataclass_fields__]
+    foreign = [name for name in names if name.startswith(KNOB_PREFIX)]
+    expected = f"the columns {', '.join(KNOBS)} or columns called {KNOB_PREFIX}NAME"
+    if own and foreign:
+        raise DataError(f"{file} has both {own[0]} and {foreign[0]}: {expected} were expected")
+    missing = [name for name in NEEDED_COLUMNS if name not in names and not (foreign and name in KNOBS)]
+    unknown = [name for name in names if name not in HISTORY_COLUMNS and name not in foreign]
+    if set(missing) == set(KNOBS):
+        came = f", got {', '.join(unknown)}" if unknown else ", got neither"
+        raise DataError(f"{file} names no knobs: {expected} were expected{came}")
     if missing:
         near = did_you_mean(missing[0], unknown) if unknown else ""
         near = near.replace("did you mean", "is it").replace("known are", "unknown columns are")
@@ -176,11 +213,19 @@ def _check_header(file: str, names: Sequence[str]) -> None:
 def _trial(where: str, names: Sequence[str], cells: Sequence[Any]) -> Trial:
     if len(cells) != len(names):
         raise DataError(f"{where}: {len(names)} cells were expected, as in the header, got {len(cells)}")
-    row = {name: _cell(where, _BY_NAME[name], cell) for name, cell in zip(names, cells, strict=True)}
+    row = {
+        name: _cell(where, _BY_NAME[name], cell) if name in _BY_NAME else _knob(cell)
+        for name, cell in zip(names, cells, strict=True)
+    }
     try:
         return Trial.from_row(row)
     except BadArgument as error:
         raise DataError(f"{where}: {error}") from None
+
+
+def _knob(cell: Any) -> Any:
+    """The cell of a foreign knob: None where it does not apply. `Settings` says what else it may be."""
+    return None if cell is None or (isinstance(cell, str) and not cell.strip()) else cell
 
 
 def _cell(where: str, column: Column, cell: Any) -> str | int | float | None:
@@ -200,7 +245,7 @@ def _value(column: Column, cell: Any) -> str | int | float | None:
     if column.kind == "text":
         return cell if isinstance(cell, str) else None
     if isinstance(cell, str):
-        form, text = (_WHOLE if column.kind == "whole" else _NUMBER), cell.strip()
+        form, text = (_WHOLE if column.kind == "whole" else NUMBER_TEXT), cell.strip()
         if not form.fullmatch(text):
             return None
         cell = int(text.partition(".")[0]) if column.kind == "whole" else float(text)

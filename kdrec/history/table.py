@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from kdrec.errors import BadArgument, CorruptFile, KdrecError, StoreError
+from kdrec.errors import BadArgument, CorruptFile, DataError, KdrecError, StoreError
 from kdrec.history.columns import COLUMNS, FINISHED, Row, digest, identities, row_of, trials_of
 from kdrec.home import Home
 from kdrec.sources import atomic_write
+from kdrec.space import check_one_space
 from kdrec.types import HISTORY_COLUMNS, SCHEMA_VERSION, History, Trial
 
 Fetch = Callable[[str | None], tuple[list[Trial], str]]
@@ -99,10 +100,17 @@ def sync(home: Home, fetch: Fetch, *, full: bool = False) -> int:
 
 
 def add(home: Home, history: History) -> int:
-    """Keep trials that came from elsewhere beside the synced ones; returns how many were not there before."""
+    """Keep trials that came from elsewhere beside the synced ones; returns how many were not there before.
+
+    Raises
+    ------
+    DataError
+        When tasks would then disagree on the knobs that were turned: such a history answers no question.
+    """
     with _locked(home):
         table = _read(home.history_db) if home.history_db.exists() else _Table()
         added = _append(table, IMPORTED, history.trials)
+        _refuse_mixture(table)
         if added:
             _write(home, table)
         return len(added)
@@ -175,6 +183,16 @@ def _store_word(home: Home) -> str:
     return hashlib.sha256(str(home.store_file or home.tracking_uri).encode()).hexdigest()[:16]
 
 
+def _refuse_mixture(table: _Table) -> None:
+    try:
+        check_one_space(trials_of(table.rows))
+    except DataError as error:
+        raise DataError(
+            f"the imported trials cannot stand beside those of this history, because {error}; "
+            "answer from their file alone (--history FILE), or import it with another --home"
+        ) from None
+
+
 def _append(table: _Table, origin: str, trials: Sequence[Trial]) -> list[Row]:
     """Add the finished trials that the table does not hold yet; the first of equal identity stays."""
     known = {word for row in table.rows for word in identities(row)}
@@ -191,10 +209,10 @@ def _append(table: _Table, origin: str, trials: Sequence[Trial]) -> list[Row]:
 
 
 def _write(home: Home, table: _Table) -> None:
-    columns = ", ".join(f'"{column.name}" {_SQL_TYPES[column.kind]}' for column in COLUMNS)
+    columns = ", ".join([*(f'"{column.name}" {_SQL_TYPES[column.kind]}' for column in COLUMNS), "knobs TEXT"])
     about = {"store": table.store, "watermark": table.watermark, "marker": table.marker}
     about["digest"] = digest(table.rows, table.origins, sorted(about.items()))
-    places = ", ".join("?" * (len(COLUMNS) + 1))
+    places = ", ".join("?" * (len(COLUMNS) + 2))
     try:
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -202,7 +220,8 @@ def _write(home: Home, table: _Table) -> None:
             database.execute("CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
             database.execute(f"CREATE TABLE trials (origin TEXT NOT NULL, {columns})")
             database.executemany("INSERT INTO about VALUES (?, ?)", about.items())
-            rows = ((origin, *row) for origin, row in zip(table.origins, table.rows, strict=True))
+            padded = (row if len(row) > len(COLUMNS) else (*row, None) for row in table.rows)
+            rows = ((origin, *row) for origin, row in zip(table.origins, padded, strict=True))
             database.executemany(f"INSERT INTO trials VALUES ({places})", rows)
             database.execute("COMMIT")
             data = database.serialize()
@@ -240,7 +259,10 @@ def _read(path: Path) -> _Table:
     with _opened(path) as database:
         about = dict(database.execute("SELECT name, value FROM about"))
         origins = [origin for (origin,) in database.execute("SELECT origin FROM trials ORDER BY rowid")]
-        rows = database.execute(f"SELECT {names} FROM trials ORDER BY rowid").fetchall()
+        has_knobs = any(name == "knobs" for _, name, *_ in database.execute("PRAGMA table_info(trials)"))
+        foreign = "knobs" if has_knobs else "NULL"  # a file of before there were foreign knobs is read as it is
+        padded = database.execute(f"SELECT {names}, {foreign} FROM trials ORDER BY rowid").fetchall()
+        rows = [row[:-1] if row[-1] is None else row for row in padded]
     if about.keys() != _ABOUT or about.pop("digest") != digest(rows, origins, sorted(about.items())):
         raise _damaged(path)
     return _Table(origins, rows, **about)
