@@ -15,6 +15,7 @@ import numpy as np
 from kdrec.errors import BadArgument
 from kdrec.recommend.audit import Audit, audit
 from kdrec.recommend.belief import Belief, believe, effects_variance, learn_ways
+from kdrec.recommend.contenders import contenders, narrowed
 from kdrec.recommend.design import similarity
 from kdrec.recommend.evidence import gather
 from kdrec.recommend.gain import decide, play, risk, summarise
@@ -30,7 +31,7 @@ from kdrec.recommend.model import (
 from kdrec.recommend.next_trials import propose
 from kdrec.recommend.table import Table, tabulate
 from kdrec.space import Space
-from kdrec.types import Floats, Gain, History, NextTrial, Suggestion, TaskFeatures
+from kdrec.types import Configuration, Floats, Gain, History, NextTrial, Suggestion, TaskFeatures
 
 DEFAULT_BUDGET: Final = 8
 DEFAULT_TRIAL_PRICE: Final = 0.05
@@ -46,7 +47,7 @@ def suggest(
     *,
     budget: int = DEFAULT_BUDGET,
     trial_price: float | None = None,
-    space: Space | None = None,
+    space: Space | Sequence[Configuration] | None = None,
     seed: int = 0,
 ) -> Suggestion:
     """Answer for one task and student size: what to start from, what tuning would buy, what to try, whether to stop.
@@ -64,8 +65,9 @@ def suggest(
         How many next trials to propose: from 1 to the size of the space.
     trial_price : float, optional
         Points that a trial must be expected to bring to be worth making; 0.05 by default.
-    space : Space, optional
-        Configurations that may be suggested; by default those of the history (of the default space if it is empty).
+    space : Space or sequence of Configuration, optional
+        Configurations that may be suggested; the first of a sequence is the default. By default those of the history
+        (of the default space if it is empty).
     seed : int
         Seed of the draws: same history, arguments and seed, same bytes.
 
@@ -79,7 +81,7 @@ def suggest(
     BadArgument
         A budget, price, student or seed that cannot be meant.
     DataError, MismatchError
-        A history in fractions, or one that contradicts the features.
+        A history in fractions, of tasks that turn different knobs, or one that contradicts itself or the features.
     """
     price = _checked(budget, trial_price, student, seed)
     table = tabulate(history, features, student, space)
@@ -92,15 +94,18 @@ def suggest(
     mean_C, cov_CC = belief.moments()
     net_C, sd_C = mean_C - mean_C[0] - danger.penalty_C, np.sqrt(effects_variance(cov_CC))
     chosen = int(decide(net_C[None], sd_C[None], n)[0])
+    kept = contenders(net_C, cov_CC, chosen, n, budget)
+    start, many = int(np.searchsorted(kept, chosen)), len(kept)
+    rivals, threat = narrowed(belief, danger, kept)
     noise = math.sqrt(float(belief.weight_M @ belief.noise_M))
-    order, worth = propose(net_C, cov_CC, noise, danger, chosen, n, n)
-    gains = summarise(*play(belief, danger, [chosen, *order[:-1]], n, rng))
+    order, worth = propose(net_C[kept], cov_CC[np.ix_(kept, kept)], noise, threat, start, many, many)
+    gains = summarise(*play(rivals, threat, [start, *order[:-1]], many, rng))
     upcoming = tuple(
-        NextTrial(config=table.configs[config], worth=round(float(value), 4) + 0.0)
+        NextTrial(config=table.configs[kept[config]], worth=round(float(value), 4) + 0.0)
         for config, value in zip(order[:budget], worth[:budget], strict=True)
     )
     stop, reason = _verdict(upcoming, gains, price)
-    evidence = gather(table, chosen, *_effect(net_C[chosen], sd_C[chosen]), audited.widen)
+    evidence = gather(table, chosen, *_effect(net_C[chosen], sd_C[chosen]), audited.widen, len(kept))
     return Suggestion(
         task=features.task,
         student=student,

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from kdrec.space import DEFAULT_SPACE, Space
-from kdrec.types import DEFAULT_CONFIG, Floats, Ints, KDConfig, TaskFeatures
+from kdrec.types import DEFAULT_CONFIG, Configuration, Floats, Ints, KDConfig, KnobValue, TaskFeatures
 
 Level = str
 LEVELS: Final[tuple[Level, ...]] = ("all", "family", "similar tasks", "task", "student", "task x student")
@@ -35,21 +35,56 @@ META: Final[tuple[tuple[str, Callable[[float], float]], ...]] = (
 """Meta-features of a task and the scale on which they are compared."""
 
 
-def found_space(configs: Iterable[KDConfig]) -> tuple[tuple[KDConfig, ...], KDConfig]:
+MAX_STEPS: Final = 8
+"""Steps of one numeric knob; of more values, the steps lie at even ranks, and values between two steps are alike."""
+MAX_PAIRS: Final = 120
+"""Pairs of departures that are features: those that most configurations show. Of a random search over many-valued knobs
+nearly every pair is one configuration's alone, which its own part says already."""
+MAX_WEIGHTS: Final = 16
+"""Departures that have a weight each; if there are more, each knob has one weight for all of its own."""
+MAX_DEPARTURES: Final = 8
+"""Departures that the prior mean counts: a foreign default is not better by more the more knobs there are."""
+
+
+def found_space(
+    configs: Iterable[Configuration], measured: Iterable[tuple[object, Configuration]] = ()
+) -> tuple[tuple[Configuration, ...], Configuration]:
     """Configurations that may be suggested, and the default among them, when only a history is at hand.
 
-    The default space when it holds all that was tried; otherwise every combination of the values tried, provided that
-    tau_s was always 1 or tau_t; otherwise what was tried.
+    Of kdrec's own knobs: the default space when it holds all that was tried; otherwise every combination of the values
+    tried, provided that tau_s was always 1 or tau_t; otherwise what was tried. Of foreign knobs: what was tried,
+    because which combinations mean anything is not known; the default is what was measured in most cells, where
+    searches start.
+
+    Parameters
+    ----------
+    configs : iterable of Configuration
+        All that were tried, of one space.
+    measured : iterable of (cell, Configuration)
+        Every run that has a score.
     """
-    tried = sorted(set(configs))
-    if set(tried) <= set(DEFAULT_SPACE.configs()):
+    tried = sorted(set(configs), key=lambda config: config.sort_key())
+    own = [config for config in tried if isinstance(config, KDConfig)]
+    if len(own) < len(tried):
+        return tuple(tried), _most_widely_measured(tried, measured)
+    if set(own) <= set(DEFAULT_SPACE.configs()):
         return DEFAULT_SPACE.configs(), DEFAULT_SPACE.default()
     spanned: list[KDConfig] = []
-    if all(c.tau_s in (1.0, c.tau_t) for c in tried):
-        for scale in sorted({c.scale_soft_loss for c in tried}):
-            spanned.extend(_spanned([c for c in tried if c.scale_soft_loss == scale]).configs())
-    known = tuple(dict.fromkeys([*spanned, *tried]))
+    if all(c.tau_s in (1.0, c.tau_t) for c in own):
+        for scale in sorted({c.scale_soft_loss for c in own}):
+            spanned.extend(_spanned([c for c in own if c.scale_soft_loss == scale]).configs())
+    known = tuple(dict.fromkeys([*spanned, *own]))
     return known, nearest(DEFAULT_CONFIG, known)
+
+
+def _most_widely_measured(
+    tried: Sequence[Configuration], measured: Iterable[tuple[object, Configuration]]
+) -> Configuration:
+    """The configuration measured in most cells; ties: in most runs, then the first."""
+    cells: dict[Configuration, list[object]] = {config: [] for config in tried}
+    for cell, config in measured:
+        cells[config].append(cell)
+    return max(tried, key=lambda config: (len(set(cells[config])), len(cells[config])))
 
 
 def _spanned(tried: Sequence[KDConfig]) -> Space:
@@ -64,75 +99,130 @@ def _spanned(tried: Sequence[KDConfig]) -> Space:
     )
 
 
-def nearest(config: KDConfig, known: Sequence[KDConfig]) -> KDConfig:
+def nearest(config: Configuration, known: Sequence[Configuration]) -> Configuration:
     """The known configuration with the fewest departures from `config`; ties: the nearest numbers, then the order."""
 
-    def distance(other: KDConfig) -> tuple[float, float]:
-        here, there = _knobs(config), _knobs(other)
-        differ = sum(here[name] != there[name] for name in here)
-        return differ, abs(config.alpha - other.alpha) + abs(math.log(config.tau_t / other.tau_t))
+    def distance(other: Configuration) -> tuple[float, float]:
+        here, there = config.knobs(), other.knobs()
+        differ = sum(here.get(name) != there.get(name) for name in here.keys() | there.keys())
+        return differ, _gap(config, other)
 
     return min(known, key=distance)
 
 
-def _knobs(config: KDConfig) -> dict[str, float | str]:
-    tau_s = "1" if config.tau_s == 1 else "tau_t" if config.tau_s == config.tau_t else f"{config.tau_s:g}"
-    return {
-        "alpha": config.alpha,
-        "distance": config.distance,
-        "teacher": config.teacher,
-        "tau_t": config.tau_t,
-        "tau_s": tau_s,
-        "scale": config.scale_soft_loss,
-    }
+def _gap(one: Configuration, other: Configuration) -> float:
+    """How far the numbers of two configurations lie apart: foreign ones relative to the larger of the two."""
+    if isinstance(one, KDConfig) and isinstance(other, KDConfig):
+        return abs(one.alpha - other.alpha) + abs(math.log(one.tau_t / other.tau_t))
+    here, there = one.knobs(), other.knobs()
+    pairs = [(here[name], there[name]) for name in sorted(here.keys() & there.keys())]
+    return sum(
+        abs(a - b) / max(abs(a), abs(b)) for a, b in pairs if isinstance(a, float) and isinstance(b, float) and a != b
+    )
+
+
+def crash_group(config: Configuration) -> str:
+    """Configurations that crash alike: of one distance, or all of them where no knob is called that."""
+    distance = config.knobs().get("distance", "all")
+    return distance if isinstance(distance, str) else f"{distance:g}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Knobs:
-    """Features of the configurations. `log weight of feature f = powers_FP @ parameters_P`.
+    """Features of the configurations, the departures first. `log weight of feature f = powers_FP @ parameters_P`.
 
-    The parameters P are one log weight a departure, then the log weights of a pair and of a configuration's own part.
-    A pair weighs (pair) x (its two departures), so that knobs that do not matter have no interactions that matter.
+    The parameters P are one log weight a departure (or a knob, where there are many), then the log weights of a pair
+    and of a configuration's own part. A pair weighs (pair) x (its two departures), so that knobs that do not matter
+    have no interactions that matter.
     """
 
     names: tuple[str, ...]
     features_CF: Floats
     powers_FP: Floats
 
+    @property
+    def departures_C(self) -> Floats:
+        """How many departures the prior mean counts for every configuration."""
+        counted_C: Floats = np.minimum(self.features_CF[:, : len(self.names)].sum(axis=1), MAX_DEPARTURES)
+        return counted_C
 
-def knobs(configs: Sequence[KDConfig], default: KDConfig) -> Knobs:
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Departures:
+    """Departures M from the default: the knob and the name of each, and which configurations have it."""
+
+    knobs: tuple[str, ...]
+    names: tuple[str, ...]
+    hit_MC: Floats
+
+
+def knobs(configs: Sequence[Configuration], default: Configuration) -> Knobs:
     """Describe every configuration by its departures from `default`, pairs of them, and a part of its own."""
-    values = [_knobs(config) for config in configs]
-    start = _knobs(default)
-    columns: list[tuple[str, str, list[bool]]] = []
-    for knob, origin in start.items():
-        present = sorted({value[knob] for value in values} - {origin}, key=lambda v: (isinstance(v, str), v))
-        for level in present:
-            columns.append((knob, f"{knob}={level}", [_departs(value[knob], level, origin) for value in values]))
-    mains = [np.array(hit, dtype=float) for _, _, hit in columns]
-    features, powers = list(mains), [np.eye(len(mains) + 2)[i] for i in range(len(mains))]
-    for i, j in combinations(range(len(mains)), 2):
-        both = mains[i] * mains[j]
-        if columns[i][0] != columns[j][0] and both.any():
-            features.append(both)
-            powers.append(powers[i] + powers[j] + np.eye(len(mains) + 2)[len(mains)])
+    mains = _departures(configs, default)
+    weights = mains.names if len(mains.names) <= MAX_WEIGHTS else tuple(dict.fromkeys(mains.knobs))
+    owners = mains.names if len(mains.names) <= MAX_WEIGHTS else mains.knobs
+    unit_PP = np.eye(len(weights) + 2)
+    main_MP = unit_PP[[weights.index(owner) for owner in owners]]
+    features, powers = list(mains.hit_MC), list(main_MP)
+    for i, j in _pairs(mains):
+        features.append(mains.hit_MC[i] * mains.hit_MC[j])
+        powers.append(main_MP[i] + main_MP[j] + unit_PP[-2])
     for index, config in enumerate(configs):
         if config != default:
             features.append(np.eye(len(configs))[index])
-            powers.append(np.eye(len(mains) + 2)[len(mains) + 1])
-    n_parameters = len(mains) + 2
+            powers.append(unit_PP[-1])
     return Knobs(
-        names=tuple(name for _, name, _ in columns),
+        names=mains.names,
         features_CF=np.array(features).reshape(-1, len(configs)).T,
-        powers_FP=np.array(powers).reshape(-1, n_parameters),
+        powers_FP=np.array(powers).reshape(-1, len(unit_PP)),
     )
 
 
-def _departs(value: float | str, level: float | str, origin: float | str) -> bool:
-    """Whether a value is at, or past, this step away from the default (words: at)."""
-    if isinstance(value, str) or isinstance(level, str) or isinstance(origin, str):
+def _departures(configs: Sequence[Configuration], default: Configuration) -> _Departures:
+    values, start = [config.knobs() for config in configs], default.knobs()
+    later = sorted({name for value in values for name in value} - start.keys())
+    columns: list[tuple[str, str, list[bool]]] = []
+    for knob in (*start, *later):
+        present, origin = [value.get(knob) for value in values], start.get(knob)
+        ordered = not any(isinstance(value, str) for value in (*present, origin))
+        for level in _levels(present, origin, ordered=ordered):
+            name = f"{knob}={'absent' if level is None else level}"
+            columns.append((knob, name, [_departs(value, level, origin, ordered=ordered) for value in present]))
+    return _Departures(
+        knobs=tuple(knob for knob, _, _ in columns),
+        names=tuple(name for _, name, _ in columns),
+        hit_MC=np.array([hit for _, _, hit in columns], dtype=float).reshape(-1, len(configs)),
+    )
+
+
+def _levels(present: Iterable[KnobValue | None], origin: KnobValue | None, *, ordered: bool) -> list[KnobValue | None]:
+    """Values of one knob other than the default's, in order; of many numbers, `MAX_STEPS` at even ranks."""
+    others = set(present) - {origin}
+    found: list[KnobValue | None] = sorted(
+        (value for value in others if value is not None), key=lambda v: (isinstance(v, str), v)
+    )
+    if ordered and len(found) > MAX_STEPS:
+        found = [found[(2 * step + 1) * len(found) // (2 * MAX_STEPS)] for step in range(MAX_STEPS)]
+    return [*found, None] if None in others else found
+
+
+def _departs(value: KnobValue | None, level: KnobValue | None, origin: KnobValue | None, *, ordered: bool) -> bool:
+    """Whether a value is at, or past, this step away from the default; words, and a knob that is absent, only at."""
+    if not ordered or not isinstance(value, float) or not isinstance(level, float):
         return value == level
-    return value >= level if level > origin else value <= level
+    return value >= level if not isinstance(origin, float) or level > origin else value <= level
+
+
+def _pairs(mains: _Departures) -> list[tuple[int, int]]:
+    """Departures of two knobs that some configuration has both; of many pairs, those that most configurations have."""
+    both_MM = mains.hit_MC @ mains.hit_MC.T
+    shown = [
+        (i, j)
+        for i, j in combinations(range(len(mains.names)), 2)
+        if mains.knobs[i] != mains.knobs[j] and both_MM[i, j] > 0
+    ]
+    commonest = sorted(shown, key=lambda pair: -both_MM[pair])[:MAX_PAIRS]
+    return sorted(commonest)
 
 
 def similarity(features: Sequence[TaskFeatures]) -> Floats:

@@ -17,10 +17,13 @@ UNLIKE: Final = 0.2
 """A nearest task under this similarity is called unlike."""
 
 
-def gather(table: Table, chosen: int, effect: Floats, p_better: float, widened: float) -> dict[str, Any]:
+def gather(
+    table: Table, chosen: int, effect: Floats, p_better: float, widened: float, n_contenders: int
+) -> dict[str, Any]:
     """Evidence of a suggestion: counts, similar tasks, run ids, the chosen configuration's effect, notes.
 
     `effect` holds the mean and the ends of the 80 % interval of the chosen configuration's net effect over the default.
+    Trials are proposed among `n_contenders` candidates.
     """
     near_T = similarity(table.tasks)[table.asked_task]
     has_rows_T = np.zeros(len(near_T), dtype=bool)
@@ -28,11 +31,12 @@ def gather(table: Table, chosen: int, effect: Floats, p_better: float, widened: 
     others = [t for t in range(len(near_T)) if t != table.asked_task and has_rows_T[t]]
     others.sort(key=lambda t: (-near_T[t], t))
     similar = [table.tasks[t].task for t in others[:MAX_SIMILAR]]
-    n_runs = sum(trial.config.alpha > 0 for trial in table.trials)
+    own_task = table.tasks[table.asked_task].task
+    n_runs = sum(not trial.config.is_baseline for trial in table.trials)
     return {
         "n_tasks": len(others) + int(has_rows_T[table.asked_task]),
         "n_trials": n_runs,
-        "n_own_trials": sum(t.task == table.tasks[table.asked_task].task for t in table.trials if t.config.alpha > 0),
+        "n_own_trials": sum(t.task == own_task for t in table.trials if not t.config.is_baseline),
         "n_baseline_trials": len(table.trials) - n_runs,
         "similar_tasks": similar,
         "similarity": {table.tasks[t].task: round(float(near_T[t]), 3) for t in others[:MAX_SIMILAR]},
@@ -46,7 +50,7 @@ def gather(table: Table, chosen: int, effect: Floats, p_better: float, widened: 
         },
         "crash_probability": {d: round(table.crashes.probability(d), 3) for d in sorted(table.crashes.runs)},
         "noise_points": round(float(table.noise_D[table.asked]), 3),
-        "notes": _notes(table, near_T, others, widened),
+        "notes": [*_notes(table, near_T, others, widened), *_contender_notes(table, n_contenders)],
     }
 
 
@@ -86,6 +90,15 @@ def _notes(table: Table, near_T: Floats, others: list[int], widened: float) -> l
     if widened > 1:
         notes.append(f"intervals were widened by {widened:.2f} after leaving one task out at a time")
     return notes
+
+
+def _contender_notes(table: Table, n_contenders: int) -> list[str]:
+    if n_contenders == table.n_candidates:
+        return []
+    return [
+        f"trials are proposed among the {n_contenders} most promising of {table.n_candidates} configurations, "
+        'and "all" trials are these'
+    ]
 
 
 def _measurement_notes(table: Table) -> list[str]:

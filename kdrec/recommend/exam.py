@@ -18,7 +18,7 @@ import numpy as np
 
 from kdrec.recommend.gain import STAGES
 from kdrec.recommend.simulate import SITUATIONS, World
-from kdrec.types import Floats, Gain, History, Suggestion, TaskFeatures, Trial
+from kdrec.types import Configuration, Floats, Gain, History, Suggestion, TaskFeatures, Trial
 
 PRICE: Final = 0.05
 """Points a trial must bring in the marks of the stop rule: the documented default."""
@@ -74,7 +74,7 @@ def examine(
         Luck of the runs made on the task.
     """
     features, expected_C = world.asked(task, student), world.expected(task, student)
-    place = {config: index for index, config in enumerate(world.configs)}
+    place: dict[Configuration, int] = {config: index for index, config in enumerate(world.configs)}
     runs: dict[int, Trial] = {}
 
     def run(index: int) -> Trial:

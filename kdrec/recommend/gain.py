@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kdrec.recommend.belief import Belief, effects_variance
+from kdrec.recommend.design import crash_group
 from kdrec.recommend.table import Crashes
-from kdrec.types import Floats, Gain, Ints, KDConfig
+from kdrec.types import Configuration, Floats, Gain, Ints
 
 LEAVE_PROBABILITY: Final = 0.7
 """Leave the default only for a configuration that is better with this probability."""
@@ -51,14 +52,15 @@ class Risk:
         return penalty_C
 
 
-def risk(configs: Sequence[KDConfig], crashes: Crashes) -> Risk:
-    """Spread what is known of crashes by distance over the configurations."""
-    parameters = np.array([crashes.beta(config.distance) for config in configs])
-    distances = sorted({config.distance for config in configs})
+def risk(configs: Sequence[Configuration], crashes: Crashes) -> Risk:
+    """Spread what is known of crashes, by distance where there is one, over the configurations."""
+    groups = [crash_group(config) for config in configs]
+    parameters = np.array([crashes.beta(group) for group in groups])
+    known = sorted(set(groups))
     return Risk(
         bad_C=parameters[:, 0],
         good_C=parameters[:, 1],
-        group_C=np.array([distances.index(config.distance) for config in configs]),
+        group_C=np.array([known.index(group) for group in groups]),
         loss=crashes.loss,
     )
 

@@ -99,7 +99,7 @@ def problem(table: Table, keep_R: Marks | None = None) -> Problem:
     """Turn a table (or the rows of it that `keep_R` marks) into arrays; scores are centred cell by cell."""
     keep = np.ones(len(table.mean_R), dtype=bool) if keep_R is None else keep_R
     features = knobs(table.configs, table.configs[0])
-    expected_C = DEPARTURE_MEAN * features.features_CF[:, : len(features.names)].sum(axis=1)
+    expected_C = DEPARTURE_MEAN * features.departures_C
     cell_R, mean_R = table.cell_R[keep], table.mean_R[keep] - expected_C[table.config_R[keep]]
     used_D = np.unique(np.append(cell_R, table.asked))
     used_T = np.unique(table.task_D[used_D])

@@ -18,7 +18,6 @@ from typing import Final
 import numpy as np
 
 from kdrec.errors import BadArgument, did_you_mean
-from kdrec.recommend.design import _knobs
 from kdrec.space import DEFAULT_SPACE
 from kdrec.types import Family, Floats, History, KDConfig, TaskFeatures, Trial
 
@@ -173,7 +172,7 @@ def _greedy_cell(world: World, task: str, student: str, rng: np.random.Generator
 
 def _departures(one: KDConfig, other: KDConfig) -> int:
     """Number of knobs that differ; the two temperatures count as one, and as none when the distance differs."""
-    here, there = _knobs(one), _knobs(other)
+    here, there = one.knobs(), other.knobs()
     differ = {name for name in here if here.get(name) != there.get(name)}
     if "distance" in differ or {"tau_t", "tau_s"} <= differ:
         differ -= {"tau_s"} if "distance" not in differ else {"tau_t", "tau_s"}
@@ -238,7 +237,7 @@ def _laplace(rng: np.random.Generator, sd: float, n: int) -> Floats:
 
 def _basis(configs: Sequence[KDConfig], rng: np.random.Generator) -> Floats:
     """Random response curves of the knobs and products of some pairs, all zero at the default (C x B)."""
-    values = [_knobs(config) for config in configs]
+    values = [config.knobs() for config in configs]
     columns: list[Floats] = []
     owners: list[str] = []
     for name in values[0]:
@@ -283,4 +282,4 @@ def _tasks(n: int, rng: np.random.Generator) -> tuple[dict[str, TaskFeatures], F
 
 def _crashes(situation: str, configs: Sequence[KDConfig], rng: np.random.Generator) -> Floats:
     chance = rng.uniform(0.1, 0.3) if situation == SITUATIONS[4] else 0.0
-    return np.array([chance if _knobs(config).get("distance") == "mse" else 0.0 for config in configs])
+    return np.array([chance if config.knobs().get("distance") == "mse" else 0.0 for config in configs])

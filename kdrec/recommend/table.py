@@ -16,10 +16,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from kdrec.errors import DataError, MismatchError
-from kdrec.recommend.design import found_space
-from kdrec.space import Space, canonical
-from kdrec.types import Floats, History, Ints, KDConfig, TaskFeatures, Trial
+from kdrec.errors import BadArgument, DataError, MismatchError
+from kdrec.recommend.candidates import candidates, named
+from kdrec.recommend.design import crash_group
+from kdrec.space import Space, canonical, check_one_space
+from kdrec.types import Configuration, Floats, History, Ints, KDConfig, TaskFeatures, Trial
 
 CRASH_POINTS: Final = 5.0
 """A run this far under its cell's median (and three robust standard deviations) counts as a crash."""
@@ -35,20 +36,20 @@ NOISE_SHRINKAGE: Final = 8.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Crashes:
-    """Runs that crashed and runs that did not, by distance, and what a crash costs in points."""
+    """Runs that crashed and runs that did not, by `crash_group` (distance), and what a crash costs in points."""
 
     crashed: Mapping[str, int]
     runs: Mapping[str, int]
     loss: float
 
-    def beta(self, distance: str) -> tuple[float, float]:
+    def beta(self, group: str) -> tuple[float, float]:
         """Both parameters of the posterior of the crash probability."""
-        bad, total = self.crashed.get(distance, 0), self.runs.get(distance, 0)
+        bad, total = self.crashed.get(group, 0), self.runs.get(group, 0)
         return CRASH_PRIOR[0] + bad, CRASH_PRIOR[1] + total - bad
 
-    def probability(self, distance: str) -> float:
+    def probability(self, group: str) -> float:
         """Posterior mean of the crash probability."""
-        bad, good = self.beta(distance)
+        bad, good = self.beta(group)
         return bad / (bad + good)
 
 
@@ -64,7 +65,7 @@ class Table:
     tasks: tuple[TaskFeatures, ...]
     students: tuple[str, ...]
     log_params: tuple[float | None, ...]
-    configs: tuple[KDConfig, ...]
+    configs: tuple[Configuration, ...]
     n_candidates: int
     task_D: Ints
     student_D: Ints
@@ -86,7 +87,9 @@ class Table:
         return int(self.task_D[self.asked])
 
 
-def tabulate(history: History, features: TaskFeatures, student: str, space: Space | None) -> Table:
+def tabulate(
+    history: History, features: TaskFeatures, student: str, space: Space | Sequence[Configuration] | None
+) -> Table:
     """Reduce `history` as seen from the task of `features` and `student`.
 
     Other tasks speak with their test scores (validation where a cell has no complete test scores); the task asked about
@@ -94,10 +97,17 @@ def tabulate(history: History, features: TaskFeatures, student: str, space: Spac
     """
     notes: list[str] = []
     trials = _usable(history, notes)
+    wanted = None if space is None else named(space)
+    check_one_space(trials, {} if wanted is None else {"the space asked about": wanted})
     _refuse_fractions(trials)
+    _refuse_contradictions(trials)
     features = _completed(features, trials)
-    runs = [trial for trial in trials if trial.config.alpha > 0]
-    configs, n_candidates = _configs(runs, space)
+    runs = [trial for trial in trials if not trial.config.is_baseline]
+    configs, n_candidates, n_left_out = candidates(runs, wanted, features.task)
+    if n_left_out:
+        notes.append(
+            f"{n_left_out} configurations, those measured least, were left out: at most {len(configs)} are weighed"
+        )
     cells = sorted({(trial.task, trial.student) for trial in runs} | {(features.task, student)})
     if features.student_params is None and student not in {trial.student for trial in runs} and runs:
         notes.append(f"no past trial used the student {student!r}, and its size is not known")
@@ -131,7 +141,7 @@ def _usable(history: History, notes: list[str]) -> list[Trial]:
     n_seen = 0
     for trial in spelled:
         n_seen += 1
-        config = canonical(trial.config)
+        config = canonical(trial.config) if isinstance(trial.config, KDConfig) else trial.config
         trial = trial if config == trial.config else replace(trial, config=config)
         key = _identity(trial)
         if key not in kept or (trial.run_id, trial.seconds) < (kept[key].run_id, kept[key].seconds):
@@ -145,24 +155,39 @@ def _usable(history: History, notes: list[str]) -> list[Trial]:
 
 
 def _identity(trial: Trial) -> tuple[object, ...]:
-    config, scores = trial.config, (trial.val_score, trial.test_score, trial.val_loss)
+    scores = (trial.val_score, trial.test_score, trial.val_loss)
     return (
-        *(trial.task, trial.student, config.alpha, config.distance, config.teacher, config.tau_t, config.tau_s),
-        *(config.scale_soft_loss, trial.seed, trial.status, trial.fingerprint),
+        *(trial.task, trial.student, trial.config.sort_key(), trial.seed, trial.status, trial.fingerprint),
         *(-1.0 if score is None else score for score in scores),
     )
 
 
 def _refuse_fractions(trials: Sequence[Trial]) -> None:
-    """Scores are on a 0-100 scale; a task whose best score is at most 1 was recorded as a fraction."""
-    top: dict[str, float] = defaultdict(float)
+    """Scores are on a 0-100 scale; a task whose best score of a kind is at most 1 was recorded as a fraction."""
+    top: dict[tuple[str, str], float] = defaultdict(float)
     for trial in trials:
-        top[trial.task] = max(top[trial.task], trial.val_score or 0.0, trial.test_score or 0.0)
-    wrong = sorted(task for task, score in top.items() if 0 < score <= 1)
+        for kind, score in (("validation", trial.val_score), ("test", trial.test_score)):
+            top[trial.task, kind] = max(top[trial.task, kind], score or 0.0)
+    wrong = sorted(key for key, score in top.items() if 0 < score <= 1)
     if wrong:
+        task, kind = wrong[0]
         raise DataError(
-            f"scores are on a 0-100 scale, but those of task {wrong[0]!r} are at most 1: multiply fractions by 100"
+            f"scores are on a 0-100 scale, but the {kind} scores of task {task!r} are at most 1: "
+            "multiply fractions by 100"
         )
+
+
+def _refuse_contradictions(trials: Iterable[Trial]) -> None:
+    """Rows of one task must say the same of it, or they are two tasks under one name."""
+    said: dict[tuple[str, str], object] = {}
+    for trial in trials:
+        for name in ("family", "n_classes"):
+            value = getattr(trial.features, name)
+            if value is not None and said.setdefault((trial.task, name), value) != value:
+                raise MismatchError(
+                    f"task {trial.task!r} has {name} {said[trial.task, name]!r} and {value!r} in one history; "
+                    "different tasks need different names"
+                )
 
 
 def _completed(features: TaskFeatures, trials: Sequence[Trial]) -> TaskFeatures:
@@ -179,16 +204,11 @@ def _completed(features: TaskFeatures, trials: Sequence[Trial]) -> TaskFeatures:
                 )
         own = {f.name: getattr(trial.features, f.name) for f in fields(features) if f.name != "student_params"}
         missing = {name: value for name, value in own.items() if getattr(features, name) is None and value is not None}
-        features = replace(features, **missing)
+        try:
+            features = replace(features, **missing)
+        except BadArgument as error:
+            raise MismatchError(f"what is given of task {features.task!r} contradicts its history: {error}") from None
     return features
-
-
-def _configs(runs: Sequence[Trial], space: Space | None) -> tuple[tuple[KDConfig, ...], int]:
-    """Candidates, the default first; then configurations that were tried but may not be suggested."""
-    tried = {trial.config for trial in runs}
-    candidates, default = found_space(tried) if space is None else (space.configs(), space.default())
-    ordered = [default, *(config for config in candidates if config != default)]
-    return tuple(ordered + sorted(tried - set(ordered))), len(ordered)
 
 
 def _log_params(name: str, student: str, features: TaskFeatures, runs: Iterable[Trial]) -> float | None:
@@ -198,7 +218,7 @@ def _log_params(name: str, student: str, features: TaskFeatures, runs: Iterable[
     return math.log(features.student_params) if name == student and features.student_params else None
 
 
-def _rows(runs: Iterable[Trial], asked_task: str) -> dict[tuple[str, str], list[tuple[KDConfig, float | None]]]:
+def _rows(runs: Iterable[Trial], asked_task: str) -> dict[tuple[str, str], list[tuple[Configuration, float | None]]]:
     """Per cell its runs as (configuration, score); None is a diverged run."""
     cells: dict[tuple[str, str], list[Trial]] = defaultdict(list)
     for trial in runs:
@@ -213,12 +233,13 @@ def _rows(runs: Iterable[Trial], asked_task: str) -> dict[tuple[str, str], list[
 
 
 def _measured(
-    rows: Mapping[tuple[str, str], Sequence[tuple[KDConfig, float | None]]],
+    rows: Mapping[tuple[str, str], Sequence[tuple[Configuration, float | None]]],
     cells: Sequence[tuple[str, str]],
-    configs: Sequence[KDConfig],
+    configs: Sequence[Configuration],
 ) -> dict[str, Any]:
     """Means, counts, noise and crashes of all cells: the statistical half of a `Table`."""
     place = {config: index for index, config in enumerate(configs)}
+    groups = [crash_group(config) for config in configs]
     cell_R: list[int] = []
     config_R: list[int] = []
     mean_R: list[float] = []
@@ -230,14 +251,15 @@ def _measured(
     for number, cell in enumerate(cells):
         scores: dict[int, list[float | None]] = defaultdict(list)
         for config, score in rows.get(cell, ()):
-            scores[place[config]].append(score)
+            if config in place:
+                scores[place[config]].append(score)
         floor, median = _floor(scores)
         for index in sorted(scores):
             whole = [s for s in scores[index] if s is not None]
             spared = index == 0 and bool(whole) and max(whole) < floor  # a default bad in every run is bad, not unlucky
             good = whole if spared else [s for s in whole if s >= floor]
-            runs[configs[index].distance] += len(scores[index])
-            crashed[configs[index].distance] += len(scores[index]) - len(good)
+            runs[groups[index]] += len(scores[index])
+            crashed[groups[index]] += len(scores[index]) - len(good)
             depths.extend(median - s for s in whole if s not in good)
             if good:
                 cell_R.append(number)
@@ -281,13 +303,13 @@ def _noise(ss_D: Floats, df_D: Floats) -> Floats:
     return noise_D
 
 
-def _baseline_gains(trials: Iterable[Trial], default: KDConfig) -> tuple[float, ...]:
+def _baseline_gains(trials: Iterable[Trial], default: Configuration) -> tuple[float, ...]:
     """Per cell: the default's mean test (else validation) score less that of labels alone, where both were run."""
     scores: dict[tuple[str, str, bool], list[float]] = defaultdict(list)
     for trial in trials:
         score = trial.test_score if trial.test_score is not None else trial.val_score
-        if trial.status == "completed" and score is not None and (trial.config == default or trial.config.alpha == 0):
-            scores[trial.task, trial.student, trial.config.alpha == 0].append(score)
+        if trial.status == "completed" and score is not None and (trial.config == default or trial.config.is_baseline):
+            scores[trial.task, trial.student, trial.config.is_baseline].append(score)
     gains = []
     for task, student, plain in sorted(scores):
         if plain and (task, student, False) in scores:
