@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from kdrec import catalog, trial
-from kdrec.errors import BadArgument, KdrecError, MismatchError
+from kdrec.errors import BadArgument, DataError, KdrecError, MismatchError
 from kdrec.home import Home
 from kdrec.studies import Cell, Study
 from kdrec.tracking import Store
 from kdrec.trial.cell import _Runner
 from kdrec.trial.one import run_trial
-from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, KDConfig, Training
+from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, History, KDConfig, Settings, Training
 
 CELL = Cell(task="vader_tweets", student="tiny")
 
@@ -99,6 +99,17 @@ class TestACell:
         result = trial.run_cell(small_study(search="suggested"), CELL, home)
         assert result.path[0].tried == (DEFAULT_CONFIG,)
         assert all(step.reason for step in result.path)
+
+    def test_a_history_of_other_knobs_is_refused_before_anything_is_trained(
+        self, searched: tuple[Home, trial.CellResult], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home, result = searched
+        before = Store.open(home).trials()[0]
+        foreign = History((replace(result.trials[0], config=Settings.of(lr=1e-3)),))
+        monkeypatch.setattr("kdrec.history.load", lambda home: foreign)
+        with pytest.raises(DataError, match=r"the study 'small' has alpha, .* and task 'vader_tweets' has lr$"):
+            trial.run_cell(small_study(search="suggested", seeds=[9]), CELL, home)
+        assert Store.open(home).trials()[0] == before
 
     def test_the_teachers_trace_and_files_are_made_once(self, searched: tuple[Home, trial.CellResult]) -> None:
         home, _ = searched

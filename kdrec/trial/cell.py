@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from kdrec import catalog, encoder, history, recommend, sources
 from kdrec.home import Home
 from kdrec.search import STRATEGIES, Proposal, SearchStep
+from kdrec.space import check_one_space
 from kdrec.studies import Cell, Study
 from kdrec.tracking import Store, cell_note, closing_note
 from kdrec.trial.bench import Bench
 from kdrec.trial.one import Place, run_trial
-from kdrec.types import BASELINE_CONFIG, Candidate, History, KDConfig, Trial
+from kdrec.types import BASELINE_CONFIG, Candidate, History, KDConfig, Trial, trainable
 
 BATCH_OF_SUGGESTIONS = 2
 """Trials made between two questions to the recommender: more would spend what a stop could save."""
@@ -114,6 +115,9 @@ class _Runner:
 
     def search(self) -> CellResult:
         """The baseline, then the strategy; the parent run is closed with what was found."""
+        if self.study.search == "suggested":  # a history of other knobs is refused before anything is trained
+            past = history.load(self.place.bench.home)
+            check_one_space(past, {f"the study {self.study.name!r}": self.study.space.configs()})
         baseline = self.evaluate([BASELINE_CONFIG])
         strategy = STRATEGIES[self.study.search]
         found = strategy(self.study.space, self.evaluate, self._propose, teachers_coincide=self.coincide)
@@ -141,10 +145,11 @@ class _Runner:
         answer = recommend.suggest(
             History((*past, *trials)), self.place.features, self.place.student.name, space=self.study.space
         )
-        if answer.config not in tried:
-            return Proposal(configs=(answer.config,), stop=False, reason="the suggestion itself", best=answer.config)
-        configs = tuple(trial.config for trial in answer.next)[:BATCH_OF_SUGGESTIONS]
-        return Proposal(configs=configs, stop=answer.stop, reason=answer.reason, best=answer.config)
+        best = trainable(answer.config)
+        if best not in tried:
+            return Proposal(configs=(best,), stop=False, reason="the suggestion itself", best=best)
+        configs = tuple(trainable(trial.config) for trial in answer.next)[:BATCH_OF_SUGGESTIONS]
+        return Proposal(configs=configs, stop=answer.stop, reason=answer.reason, best=best)
 
     def _guess(self) -> int:
         """Trials a search will want: the whole grid, or for greedy one pass over the knobs and half of another."""
