@@ -23,16 +23,16 @@ Level = str
 LEVELS: Final[tuple[Level, ...]] = ("all", "family", "similar tasks", "task", "student", "task x student")
 """Who shares an effect: the K levels of the model, in the order of every level axis."""
 
-META: Final[tuple[tuple[str, Callable[[float], float]], ...]] = (
-    ("n_train", math.log),
-    ("n_classes", math.log),
-    ("label_entropy", float),
-    ("mean_tokens", lambda tokens: math.log(max(tokens, 1.0))),
-    ("teacher_score", float),
-    ("teacher_nll", float),
-    ("teacher_ece", float),
+META: Final[tuple[tuple[str, Callable[[float], float], float], ...]] = (
+    ("n_train", math.log, 0.7),
+    ("n_classes", math.log, 0.7),
+    ("label_entropy", float, 0.5),
+    ("mean_tokens", lambda tokens: math.log(max(tokens, 1.0)), 0.5),
+    ("teacher_score", float, 5.0),
+    ("teacher_nll", float, 0.25),
+    ("teacher_ece", float, 0.05),
 )
-"""Meta-features of a task and the scale on which they are compared."""
+"""Meta-features of a task, the scale on which they are compared, and the least difference there that sets tasks apart."""
 
 
 MAX_STEPS: Final = 8
@@ -228,10 +228,14 @@ def _pairs(mains: _Departures) -> list[tuple[int, int]]:
 def similarity(features: Sequence[TaskFeatures]) -> Floats:
     """Similarity in (0, 1] of tasks: exp(-squared distance / 2p) of p standardised meta-features.
 
-    An unknown feature is taken as average. A task without a single known meta-feature resembles no other.
+    A feature that hardly varies is compared on its least scale, so that 500 rows more or less make no stranger. An
+    unknown feature is taken as average. A task without a single known meta-feature resembles no other.
     """
     raw_TM = np.array(
-        [[np.nan if getattr(f, name) is None else scale(getattr(f, name)) for name, scale in META] for f in features]
+        [
+            [np.nan if getattr(f, name) is None else scale(getattr(f, name)) for name, scale, _ in META]
+            for f in features
+        ]
     )
     known_TM = np.isfinite(raw_TM)
     filled_TM = np.where(known_TM, raw_TM, 0.0)
@@ -239,7 +243,7 @@ def similarity(features: Sequence[TaskFeatures]) -> Floats:
     mean_M = filled_TM.sum(axis=0) / count_M
     centred_TM = np.where(known_TM, raw_TM - mean_M, 0.0)
     spread_M = np.sqrt((centred_TM**2).sum(axis=0) / count_M)
-    z_TM = centred_TM / np.where(spread_M > 1e-9, spread_M, 1.0)
+    z_TM = centred_TM / np.maximum(spread_M, [least for _, _, least in META])
     n_used = max(int((spread_M > 1e-9).sum()), 1)
     squared_TT = ((z_TM[:, None, :] - z_TM[None, :, :]) ** 2).sum(axis=2)
     near_TT: Floats = np.exp(-squared_TT / (2 * n_used))

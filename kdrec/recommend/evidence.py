@@ -74,7 +74,7 @@ def _notes(table: Table, near_T: Floats, others: list[int], widened: float) -> l
         notes.append(f"only {asked.task!r} itself stands behind this: nothing is known of how tasks differ")
     elif len(others) == 1:
         notes.append("a single past task stands behind this: how tasks differ is taken from the prior")
-    missing = [name for name, _ in META if getattr(asked, name) is None]
+    missing = [name for name, *_ in META if getattr(asked, name) is None]
     if len(missing) == len(META):
         notes.append("nothing is known of this task's data, so no past task counts as similar")
     elif missing:

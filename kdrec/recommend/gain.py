@@ -20,10 +20,10 @@ from kdrec.recommend.design import crash_group
 from kdrec.recommend.table import Crashes
 from kdrec.types import Configuration, Floats, Gain, Ints
 
-LEAVE_PROBABILITY: Final = 0.7
+LEAVE_PROBABILITY: Final = 0.6
 """Leave the default only for a configuration that is better with this probability."""
-LEAVE_Z: Final = 0.5244
-"""Its normal quantile: mean >= 0.5244 sd."""
+LEAVE_Z: Final = 0.2533
+"""Its normal quantile: mean >= 0.2533 sd."""
 N_TRUTHS: Final = 2000
 """Draws of the truth: a Monte Carlo error of about 0.02 standard deviations in a mean gain."""
 STAGES: Final = (1, 2, 4, 8)
@@ -66,7 +66,7 @@ def risk(configs: Sequence[Configuration], crashes: Crashes) -> Risk:
 
 
 def decide(net_NC: Floats, sd_NC: Floats, n_candidates: int) -> Ints:
-    """The configuration of highest expected net effect among those better than the default with probability 0.7.
+    """The configuration of highest expected net effect among those better than the default with probability 0.6.
 
     Effects are relative to configuration 0, the default, whose row is 0: it wins every tie.
     """
