@@ -1,4 +1,4 @@
-"""The same model in a general sampler: do our Laplace draws agree with NUTS on three histories?
+"""The same model in a general sampler: how far our Laplace draws are from NUTS on three histories.
 
     pip install numpyro; python benchmarks/posterior.py
 
@@ -140,6 +140,7 @@ def compare(name: str, n_samples: int = 500) -> dict:
 
 
 def main() -> None:
+    """Compare on the histories named (all by default) and write the results."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     results = {
         "commit": commit,

@@ -1,4 +1,4 @@
-"""The recommender's mark sheet: eight situations with known truth, tasks left out one at a time, every mark with its error.
+"""The recommender's mark sheet: situations with known truth, tasks left out one at a time, every mark with its error.
 
     python benchmarks/recommender.py --seeds 100 101 102 --cases 6 --out outcomes.jsonl
 
@@ -53,14 +53,29 @@ def run(case: Case) -> Outcome:
     return examine(world, seed, past, task, student, ask, luck)
 
 
+COLUMNS = {
+    "n": "cases",
+    "regret": "regret",
+    "default regret": "default",
+    "cover80": "in 80 %",
+    "cover90": "in 90 %",
+    "width": "width",
+    "bootstrap width": "bootstr",
+    "forecast": "forecast",
+    "realised": "realised",
+    "stop net": "stop net",
+    "stop net error": "+-",
+    "stop trials": "trials",
+    "best fixed net": "best net",
+    "best fixed trials": "trials",
+}
+
+
 def text(sheet: Sheet) -> str:
-    """The sheet as text."""
-    names = ("n", "regret", "default regret", "cover80", "cover90", "width", "bootstrap width", "forecast", "realised")
-    names += ("stop net", "stop net error", "stop trials", "best fixed net", "best fixed trials")
-    lines = ["situation".ljust(32) + "".join(name.replace(" ", "\n")[:9].split("\n")[0][:8].rjust(9) for name in names)]
-    lines.append(" " * 32 + "".join((name.split(" ", 1) + [""])[1][:8].rjust(9) for name in names))
+    """Numbers by situation, then the marks."""
+    lines = ["situation".ljust(31) + "".join(head.rjust(9) for head in COLUMNS.values())]
     for situation, row in sheet.situations.items():
-        lines.append(situation.ljust(32) + "".join(f"{row[name]:9.2f}" for name in names))
+        lines.append(situation.ljust(31) + "".join(f"{row[name]:9.2f}" for name in COLUMNS))
     lines.append("")
     for mark in sheet.marks:
         verdict = "pass" if mark.passed else "FAIL"
@@ -69,6 +84,7 @@ def text(sheet: Sheet) -> str:
 
 
 def main() -> int:
+    """Run the cases that are missing, print the sheet of all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="worlds of every situation")
     parser.add_argument("--cases", type=int, default=4, help="tasks left out of every world")

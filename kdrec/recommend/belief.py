@@ -77,9 +77,7 @@ def believe(draws: Floats, p: Problem, noise: float, ways: Floats) -> Belief:
     ways : array (3,)
         How often a task follows the rest, goes its own way, is opposite.
     """
-    parts = [
-        list(_components(take_apart(theta, p), float(np.exp(theta[_spread_index(p)])), p, ways)) for theta in draws
-    ]
+    parts = [list(_components(theta, p, ways)) for theta in draws]
     noise_H = noise**2 * np.array([take_apart(theta, p).noise_factor for theta in draws])
     size_H = [float(np.trace(components[0][2])) for components in parts]
     groups = np.array_split(np.argsort(size_H, kind="stable"), min(N_GROUPS, len(draws)))
@@ -106,7 +104,7 @@ def learn_ways(blocks: Sequence[LeftOut], p: Problem, s: Scales) -> Floats:
         ]
     ).reshape(-1, len(WAYS))
     likelihood_TW = np.exp(evidence_TW - evidence_TW.max(axis=1, keepdims=True))
-    ways = WAYS_PRIOR / WAYS_PRIOR.sum()
+    ways: Floats = WAYS_PRIOR / WAYS_PRIOR.sum()
     for _ in range(30):
         share_TW = likelihood_TW * ways
         ways = WAYS_PRIOR + (share_TW / share_TW.sum(axis=1, keepdims=True)).sum(axis=0)
@@ -117,11 +115,6 @@ def learn_ways(blocks: Sequence[LeftOut], p: Problem, s: Scales) -> Floats:
 def _log_normal(difference: Floats, cov: Floats) -> float:
     """Log density of a normal, less its constant."""
     return -0.5 * float(difference @ np.linalg.solve(cov, difference)) - 0.5 * float(np.linalg.slogdet(cov)[1])
-
-
-def _spread_index(p: Problem) -> int:
-    """Place of the log spread of task factors in a parameter vector."""
-    return len(LEVELS) + p.knobs.powers_FP.shape[1] + 1
 
 
 def _merge(parts: list[tuple[float, Floats, Floats, float]]) -> tuple[float, Floats, Floats, float]:
@@ -135,8 +128,9 @@ def _merge(parts: list[tuple[float, Floats, Floats, float]]) -> tuple[float, Flo
     return float(weight.sum()), centre, cov, float(share @ np.array([part[3] for part in parts]))
 
 
-def _components(s: Scales, spread: float, p: Problem, ways: Floats) -> Iterator[tuple[float, Floats, Floats]]:
+def _components(theta: Floats, p: Problem, ways: Floats) -> Iterator[tuple[float, Floats, Floats]]:
     """Weight, mean and covariance of the asked cell's scores, for every way and factor; weights sum to 1."""
+    s = take_apart(theta, p)
     own_O = p.task_D[p.cell_R] == p.task_D[p.asked]
     own, others = np.flatnonzero(own_O), np.flatnonzero(~own_O)
     n_configs = len(p.expected_C)
@@ -144,7 +138,8 @@ def _components(s: Scales, spread: float, p: Problem, ways: Floats) -> Iterator[
     config_B = np.append(np.arange(n_configs), p.config_R[own])
     prior_BB = s.shared_DD[np.ix_(cell_B, cell_B)] * s.alike_CC[np.ix_(config_B, config_B)]
     mean_B, cov_BB = _told_by_others(s, p, cell_B, config_B, prior_BB, others)
-    factors = np.exp(spread * SPREAD_Q)
+    log_spread = theta[len(LEVELS) + p.knobs.powers_FP.shape[1] + 1]
+    factors = np.exp(np.exp(log_spread) * SPREAD_Q)
     cases = [(ways[0] / N_FACTORS, a, mean_B, cov_BB) for a in factors]
     cases += [(ways[1], 1.0, np.zeros_like(mean_B), prior_BB), (ways[2], -1.0, mean_B, cov_BB)]
     found = [(np.log(w), *_told_by_own(a * m, a * a * c, cell_B, own, n_configs, s, p)) for w, a, m, c in cases]
@@ -158,7 +153,7 @@ def _components(s: Scales, spread: float, p: Problem, ways: Floats) -> Iterator[
 def _told_by_others(
     s: Scales, p: Problem, cell_B: Ints, config_B: Ints, prior_BB: Floats, others: Ints
 ) -> tuple[Floats, Floats]:
-    """Condition effects, before the task's own factor, on other tasks' rows (Rasmussen & Williams 2006, eq. 2.23-2.24)."""
+    """Condition effects, before the task's own factor, on other tasks' rows (R&W 2006, eq. 2.23-2.24)."""
     if not len(others):
         return np.zeros(len(cell_B)), prior_BB
     scale_O = s.scale_T[p.task_D[p.cell_R[others]]]

@@ -32,7 +32,7 @@ META: Final[tuple[tuple[str, Callable[[float], float], float], ...]] = (
     ("teacher_nll", float, 0.25),
     ("teacher_ece", float, 0.05),
 )
-"""Meta-features of a task, the scale on which they are compared, and the least difference there that sets tasks apart."""
+"""Meta-features of a task, the scale on which they are compared, and the least difference there that counts as one."""
 
 
 MAX_STEPS: Final = 8
@@ -232,10 +232,7 @@ def similarity(features: Sequence[TaskFeatures]) -> Floats:
     unknown feature is taken as average. A task without a single known meta-feature resembles no other.
     """
     raw_TM = np.array(
-        [
-            [np.nan if getattr(f, name) is None else scale(getattr(f, name)) for name, scale, _ in META]
-            for f in features
-        ]
+        [[np.nan if getattr(f, name) is None else scale(getattr(f, name)) for name, scale, _ in META] for f in features]
     )
     known_TM = np.isfinite(raw_TM)
     filled_TM = np.where(known_TM, raw_TM, 0.0)

@@ -1,7 +1,7 @@
 """An examination with known truth: what a recommender said of a simulated task, and what then came true.
 
-`examine` plays one task left out of a world's history, `marks` turns many outcomes into the mark sheet. Every mark can be
-failed: a test holds intervals half as wide, and a recommender that always moves to the best mean, against it.
+`examine` plays one task left out of a world's history, `marks` turns many outcomes into the mark sheet. Every mark can
+be failed: tests hold intervals half as wide, and a recommender that always moves to the best mean, against it.
 
 A gain is what the definition in `docs/recommender.md` says: the suggestion and the first k proposals are run, one seed
 each, handed back, and the expected test score of what is suggested then is compared with the first suggestion's.

@@ -228,7 +228,8 @@ class _Nature:
         cell_B = self.by_size[place] + _laplace(rng, 0.2 * self.size, self.basis_CB.shape[1])
         ripple_C = 0.15 * self.size * rng.standard_t(4, size=len(task_C))
         effect_C: Floats = task_C + self.basis_CB @ cell_B + ripple_C
-        return effect_C - effect_C[0]
+        effect_C -= effect_C[0]
+        return effect_C
 
 
 def _laplace(rng: np.random.Generator, sd: float, n: int) -> Floats:

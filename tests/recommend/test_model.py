@@ -198,7 +198,7 @@ def test_audit_counts_regret_by_hand_when_one_alternative_always_wins():
 
 def test_decide_leaves_the_default_only_when_sure_enough_and_gives_it_ties():
     net = np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 0.0], [0.0, 1.0, 0.5]])
-    sd = np.array([[0.0, 1.0, 2 / LEAVE_Z + 0.1], [0.0, 0.0, 0.0], [0.0, 3.0, 3.0]])
+    sd = np.array([[0.0, 1.0, 2 / LEAVE_Z + 0.1], [0.0, 0.0, 0.0], [0.0, 1 / LEAVE_Z + 0.1, 0.5 / LEAVE_Z + 0.1]])
     assert decide(net, sd, 3).tolist() == [1, 0, 0]
     assert decide(net, sd, 1).tolist() == [0, 0, 0]
 
