@@ -9,6 +9,7 @@ nothing. Exit code 1 when a mark is missed.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
@@ -23,23 +24,30 @@ import numpy as np
 from kdrec.recommend import suggest
 from kdrec.recommend.exam import Outcome, Sheet, examine, marks
 from kdrec.recommend.simulate import SITUATIONS, greedy_history, make_world
-from kdrec.types import History
+from kdrec.space import Space
+from kdrec.types import Configuration, History, Settings
 
-Case = tuple[str, int, int]
-
-
-def ask(history, features, student):
-    """The recommender as a user calls it, with the whole space as budget."""
-    return suggest(history, features, student, budget=N_CONFIGS - 1)
+Case = tuple[str, str, int, int]
 
 
-N_CONFIGS = 24
+def spaces() -> dict[str, tuple[Configuration, ...] | None]:
+    """Spaces to be examined in; None is the default space of 24 configurations."""
+    fine = Space(alphas=(0.3, 0.5, 0.8, 1.0), distances=("ce",), teachers=("t_ll",), teacher_temperatures=(1, 3, 8))
+    grid = itertools.product((1e-4, 3e-5, 3e-4, 1e-3), ("kl", "mse", "cosine"), (6, 3))
+    foreign = (Settings.of(rate=rate, loss=loss, layers=layers) for rate, loss, layers in grid)
+    ordered = (fine.default(), *(config for config in fine.configs() if config != fine.default()))
+    return {"default": None, "fine": ordered, "foreign": tuple(foreign)}
 
 
 def run(case: Case) -> Outcome:
     """One outcome: a world, one of its tasks left out, one of its students."""
-    situation, seed, number = case
-    world = make_world(situation, seed)
+    situation, space, seed, number = case
+    world = make_world(situation, seed, configs=spaces()[space])
+
+    def ask(history, features, student):
+        known = world.configs if len(history) == 0 or space != "default" else None
+        return suggest(history, features, student, budget=len(world.configs) - 1, space=known)
+
     rng = np.random.default_rng([seed, 1])
     trials = {task: greedy_history(world, [task], rng) for task in world.features}
     luck = np.random.default_rng([seed, 2, number])
@@ -89,6 +97,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="worlds of every situation")
     parser.add_argument("--cases", type=int, default=4, help="tasks left out of every world")
     parser.add_argument("--situations", nargs="+", choices=SITUATIONS, default=SITUATIONS)
+    parser.add_argument("--space", choices=tuple(spaces()), default="default", help="knobs to be examined in")
     parser.add_argument("--out", type=Path, default=Path("outcomes.jsonl"))
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--sheet", action="store_true", help="only print the sheet of --out")
@@ -96,7 +105,7 @@ def main() -> int:
     done = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
     if not args.sheet:
         known = {tuple(entry["case"]) for entry in done}
-        cases = [(s, seed, n) for seed in args.seeds for n in range(args.cases) for s in args.situations]
+        cases = [(s, args.space, seed, n) for seed in args.seeds for n in range(args.cases) for s in args.situations]
         cases = [case for case in cases if case not in known]
         started = time.monotonic()
         with multiprocessing.get_context("spawn").Pool(args.workers) as pool, args.out.open("a") as file:

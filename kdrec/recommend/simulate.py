@@ -19,7 +19,7 @@ import numpy as np
 
 from kdrec.errors import BadArgument, did_you_mean
 from kdrec.space import DEFAULT_SPACE
-from kdrec.types import Family, Floats, History, KDConfig, TaskFeatures, Trial
+from kdrec.types import Configuration, Family, Floats, History, TaskFeatures, Trial
 
 SITUATIONS: Final = (
     "default is best",
@@ -43,7 +43,7 @@ class World:
     """Tasks whose expected scores are known: what every (task, student, configuration) scores on average."""
 
     situation: str
-    configs: tuple[KDConfig, ...]
+    configs: tuple[Configuration, ...]
     """All configurations; the default first."""
     truth: Mapping[tuple[str, str], Floats]
     """Expected score of a run that does not crash, by cell, over configurations (C)."""
@@ -62,7 +62,7 @@ class World:
         """What is known of a task and of the student it is distilled into."""
         return replace(self.features[task], student_params=self.students[student], teacher_params=TEACHER_PARAMS)
 
-    def run(self, task: str, student: str, config: KDConfig, seed: int, rng: np.random.Generator) -> Trial:
+    def run(self, task: str, student: str, config: Configuration, seed: int, rng: np.random.Generator) -> Trial:
         """One noisy run: validation and test score share four fifths of its variance."""
         place, cell = self.configs.index(config), (task, student)
         luck, *split = rng.standard_t(5, size=3) * math.sqrt(3 / 5)
@@ -75,7 +75,7 @@ class World:
         deviation = spread * (math.sqrt(0.8) * luck + math.sqrt(0.2) * np.array(split))
         return self._trial(cell, config, seed, np.clip(self.truth[cell][place] - drop + deviation, 0, 100))
 
-    def _trial(self, cell: tuple[str, str], config: KDConfig, seed: int, scores: Floats | None) -> Trial:
+    def _trial(self, cell: tuple[str, str], config: Configuration, seed: int, scores: Floats | None) -> Trial:
         task, student = cell
         return Trial(
             features=self.asked(task, student),
@@ -90,7 +90,9 @@ class World:
         )
 
 
-def make_world(situation: str, seed: int, *, n_tasks: int = 13, configs: Sequence[KDConfig] | None = None) -> World:
+def make_world(
+    situation: str, seed: int, *, n_tasks: int = 13, configs: Sequence[Configuration] | None = None
+) -> World:
     """Draw a world.
 
     Parameters
@@ -101,7 +103,7 @@ def make_world(situation: str, seed: int, *, n_tasks: int = 13, configs: Sequenc
         Same arguments, same world.
     n_tasks : int
         Number of tasks, at least 2: one is always the one to be asked about.
-    configs : sequence of KDConfig, optional
+    configs : sequence of Configuration, optional
         All configurations, the default first; by default the 24 of the default space.
     """
     if situation not in SITUATIONS:
@@ -152,9 +154,9 @@ def greedy_history(
 
 def _greedy_cell(world: World, task: str, student: str, rng: np.random.Generator, n_seeds: int) -> list[Trial]:
     """Walk to better neighbours (one departure away) from the default until two passes over them change nothing."""
-    seen: dict[KDConfig, list[Trial]] = {}
+    seen: dict[Configuration, list[Trial]] = {}
 
-    def score(config: KDConfig) -> float:
+    def score(config: Configuration) -> float:
         if config not in seen:
             seen[config] = [world.run(task, student, config, seed, rng) for seed in range(n_seeds)]
         return float(np.mean([-100.0 if t.val_score is None else t.val_score for t in seen[config]]))
@@ -170,7 +172,7 @@ def _greedy_cell(world: World, task: str, student: str, rng: np.random.Generator
     return [trial for trials in seen.values() for trial in trials]
 
 
-def _departures(one: KDConfig, other: KDConfig) -> int:
+def _departures(one: Configuration, other: Configuration) -> int:
     """Number of knobs that differ; the two temperatures count as one, and as none when the distance differs."""
     here, there = one.knobs(), other.knobs()
     differ = {name for name in here if here.get(name) != there.get(name)}
@@ -236,7 +238,7 @@ def _laplace(rng: np.random.Generator, sd: float, n: int) -> Floats:
     return rng.laplace(0.0, sd / math.sqrt(2), n)
 
 
-def _basis(configs: Sequence[KDConfig], rng: np.random.Generator) -> Floats:
+def _basis(configs: Sequence[Configuration], rng: np.random.Generator) -> Floats:
     """Random response curves of the knobs and products of some pairs, all zero at the default (C x B)."""
     values = [config.knobs() for config in configs]
     columns: list[Floats] = []
@@ -281,6 +283,6 @@ def _tasks(n: int, rng: np.random.Generator) -> tuple[dict[str, TaskFeatures], F
     return made, traits
 
 
-def _crashes(situation: str, configs: Sequence[KDConfig], rng: np.random.Generator) -> Floats:
+def _crashes(situation: str, configs: Sequence[Configuration], rng: np.random.Generator) -> Floats:
     chance = rng.uniform(0.1, 0.3) if situation == SITUATIONS[4] else 0.0
     return np.array([chance if config.knobs().get("distance") == "mse" else 0.0 for config in configs])
