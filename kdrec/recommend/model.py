@@ -39,7 +39,7 @@ TASK_SPREAD: Final = (np.log(0.3), 0.4)
 """Prior mean and deviation of log sd(log a): how much the scale of effects differs between tasks."""
 CELL_SD: Final = 30.0
 """Prior standard deviation of a cell's level around its mean score, in points: next to nothing is assumed."""
-DEPARTURE_MEAN: Final = -0.06
+DEPARTURE_MEAN: Final = -0.12
 """Prior mean effect of a departure from the default, in points: the default is there for a reason."""
 FIT_ROWS: Final = 420
 """Measured pairs that are learned from; past that, the tasks least like the asked one are left out."""
