@@ -16,7 +16,6 @@ from kdrec.errors import BadArgument
 from kdrec.recommend.answer import answer
 from kdrec.recommend.audit import Audit, audit
 from kdrec.recommend.belief import Belief, believe, learn_ways
-from kdrec.recommend.design import similarity
 from kdrec.recommend.evidence import gather
 from kdrec.recommend.gain import risk
 from kdrec.recommend.model import FIT_ROWS, fit, laplace_draws, left_out, nearest_rows, problem, take_apart
@@ -147,10 +146,8 @@ def study(table: Table, rng: np.random.Generator) -> Lesson:
     theta = fit(fitted)
     scales, draws = take_apart(theta, fitted), laplace_draws(theta, fitted, rng)
     spread = float(np.exp(theta[len(theta) - fitted.n_tasks - 1]))
-    used = np.unique(np.append(table.task_D[table.cell_R], table.asked_task))
-    near_TT = similarity(table.tasks)[np.ix_(used, used)]
     blocks = list(left_out(fitted, scales))
-    audited = audit(blocks, fitted, scales, spread, risk(table.configs, table.crashes), near_TT)
+    audited = audit(blocks, fitted, scales, spread, risk(table.configs, table.crashes), table, keep_R)
     return Lesson(draws=draws, ways=learn_ways(blocks, fitted, scales), audit=audited)
 
 
