@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +22,8 @@ from kdrec.home import Home
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from kdrec.recommend.replay import CellReplay
 
 
 class Commands(TyperGroup):
@@ -110,6 +112,39 @@ def suggest(
         _print(report.suggestion_text(answer))
 
 
+@app.command()
+def audit(
+    ctx: typer.Context,
+    history: Annotated[str | None, typer.Option(metavar="FILE|none", help=HISTORY_HELP)] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png|svg", help="Draw losses, and foretold against realised gains.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Leave out the realised gains: an eighth of the time.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same answer.", min=0)] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Say how good suggestions would have been on this history, leaving out one task at a time."""
+    from kdrec import audit_report, plots, question
+    from kdrec.recommend import replay, scorecard
+
+    if plot is not None:
+        plots.check_place(plot)
+    past = question.history_for(history, ctx.obj)
+    cells = replay.replay(past, stages=() if quick else replay.REALISED_STAGES, seed=seed)
+    card = scorecard.score(past, _watched(cells), seed=seed)
+    drawn = plot is not None and card.audited
+    if plot is not None and drawn:
+        plots.draw_audit(card, plot)
+    if as_json:
+        _print_json(card.to_dict())
+    else:
+        _print(audit_report.audit_text(card))
+        if plot is not None:
+            typer.echo(f"{plot} shows it" if drawn else f"{plot} was not drawn: there is nothing to show")
+
+
 @history_app.command("sync")
 def history_sync(
     ctx: typer.Context,
@@ -195,6 +230,16 @@ def fetch(
 
     for name, place in question.fetch(names or (), ctx.obj):
         typer.echo(f"{name}: {place}")
+
+
+def _watched(cells: Iterator[CellReplay]) -> Iterator[CellReplay]:
+    """Pass cells on; where someone looks at a terminal, say on standard error how far the work has come."""
+    from rich.console import Console
+
+    with Console(stderr=True).status("leaving out the first task") as status:
+        for number, cell in enumerate(cells, start=1):
+            status.update(f"{number} foretold; the last: {cell.task}, student {cell.student}")
+            yield cell
 
 
 def _print(renderable: RenderableType) -> None:

@@ -7,28 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from kdrec.errors import BadArgument
+from kdrec.recommend.answer import answer
 from kdrec.recommend.audit import Audit, audit
-from kdrec.recommend.belief import Belief, believe, effects_variance, learn_ways
-from kdrec.recommend.contenders import contenders, narrowed
-from kdrec.recommend.design import similarity
+from kdrec.recommend.belief import Belief, believe, learn_ways
 from kdrec.recommend.evidence import gather
-from kdrec.recommend.gain import decide, play, risk, summarise
-from kdrec.recommend.model import (
-    FIT_ROWS,
-    fit,
-    laplace_draws,
-    left_out,
-    nearest_rows,
-    problem,
-    take_apart,
-)
-from kdrec.recommend.next_trials import propose
+from kdrec.recommend.gain import risk
+from kdrec.recommend.model import FIT_ROWS, fit, laplace_draws, left_out, nearest_rows, problem, take_apart
 from kdrec.recommend.table import Table, tabulate
 from kdrec.space import Space
 from kdrec.types import Configuration, Floats, Gain, History, NextTrial, Suggestion, TaskFeatures
@@ -87,25 +77,17 @@ def suggest(
     table = tabulate(history, features, student, space)
     if budget > table.n_candidates and budget != DEFAULT_BUDGET:
         raise BadArgument(f"budget must be at most {table.n_candidates}, the size of the space, got {budget}")
-    rng = np.random.default_rng([seed, 20240106356])
+    rng = generator(seed)
     belief, audited = learn(table, rng)
-    danger = risk(table.configs, table.crashes)
-    n = table.n_candidates
-    mean_C, cov_CC = belief.moments()
-    net_C, sd_C = mean_C - mean_C[0] - danger.penalty_C, np.sqrt(effects_variance(cov_CC))
-    chosen = int(decide(net_C[None], sd_C[None], n)[0])
-    kept = contenders(net_C, cov_CC, chosen, n, budget)
-    start, many = int(np.searchsorted(kept, chosen)), len(kept)
-    rivals, threat = narrowed(belief, danger, kept)
-    noise = math.sqrt(float(belief.weight_M @ belief.noise_M))
-    order, worth = propose(net_C[kept], cov_CC[np.ix_(kept, kept)], noise, threat, start, many, many)
-    gains = summarise(*play(rivals, threat, [start, *order[:-1]], many, rng))
+    found = answer(table, belief, budget, rng)
+    chosen, gains = found.chosen, found.gains
     upcoming = tuple(
-        NextTrial(config=table.configs[kept[config]], worth=round(float(value), 4) + 0.0)
-        for config, value in zip(order[:budget], worth[:budget], strict=True)
+        NextTrial(config=table.configs[config], worth=round(float(value), 4) + 0.0)
+        for config, value in zip(found.order[:budget], found.worth[:budget], strict=True)
     )
     stop, reason = _verdict(upcoming, gains, price)
-    evidence = gather(table, chosen, *_effect(net_C[chosen], sd_C[chosen]), audited.widen, len(kept))
+    effect = _effect(found.net_C[chosen], found.sd_C[chosen])
+    evidence = gather(table, chosen, *effect, audited.widen, len(found.order))
     return Suggestion(
         task=features.task,
         student=student,
@@ -118,6 +100,11 @@ def suggest(
         evidence=evidence,
         audit=audited.to_dict(),
     )
+
+
+def generator(seed: int) -> np.random.Generator:
+    """The source of all randomness of one answer."""
+    return np.random.default_rng([seed, 20240106356])
 
 
 def _checked(budget: int, trial_price: float | None, student: str, seed: int) -> float:
@@ -135,19 +122,40 @@ def _checked(budget: int, trial_price: float | None, student: str, seed: int) ->
     return float(trial_price)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lesson:
+    """What the past teaches about a task, whichever of its students is asked about."""
+
+    draws: Floats
+    """Equally likely scales, one parameter vector a row."""
+    ways: Floats
+    """How often a task follows the rest, goes its own way, is opposite."""
+    audit: Audit
+
+
 def learn(table: Table, rng: np.random.Generator) -> tuple[Belief, Audit]:
     """Fit the scales on the nearest tasks, foretell every task from the others, draw what the asked cell may be."""
-    fitted = problem(table, nearest_rows(table, FIT_ROWS))
+    lesson = study(table, rng)
+    return believe_cell(table, lesson), lesson.audit
+
+
+def study(table: Table, rng: np.random.Generator) -> Lesson:
+    """Fit the scales on the nearest tasks, and see how every task follows from the others."""
+    keep_R = nearest_rows(table, FIT_ROWS)
+    fitted = problem(table, keep_R)
     theta = fit(fitted)
     scales, draws = take_apart(theta, fitted), laplace_draws(theta, fitted, rng)
-    danger = risk(table.configs, table.crashes)
-    n_fixed = len(theta) - fitted.n_tasks
-    used = np.unique(np.append(table.task_D[table.cell_R], table.asked_task))
-    near_TT = similarity(table.tasks)[np.ix_(used, used)]
+    spread = float(np.exp(theta[len(theta) - fitted.n_tasks - 1]))
     blocks = list(left_out(fitted, scales))
-    audited = audit(blocks, fitted, scales, float(np.exp(theta[n_fixed - 1])), danger, near_TT)
-    belief = believe(draws, fitted, float(table.noise_D[table.asked]), learn_ways(blocks, fitted, scales))
-    return replace(belief, cov_MCC=belief.cov_MCC * audited.widen**2), audited
+    audited = audit(blocks, fitted, scales, spread, risk(table.configs, table.crashes), table, keep_R)
+    return Lesson(draws=draws, ways=learn_ways(blocks, fitted, scales), audit=audited)
+
+
+def believe_cell(table: Table, lesson: Lesson) -> Belief:
+    """What the asked cell may be like after a lesson, with intervals as wide as the audit found necessary."""
+    asked = problem(table, nearest_rows(table, FIT_ROWS))
+    belief = believe(lesson.draws, asked, float(table.noise_D[table.asked]), lesson.ways)
+    return replace(belief, cov_MCC=belief.cov_MCC * lesson.audit.widen**2)
 
 
 def _effect(mean: float, sd: float) -> tuple[Floats, float]:

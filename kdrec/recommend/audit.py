@@ -1,8 +1,9 @@
 """How good the recommender has been on this very history: every task foretold from the others.
 
 Scales stay at their fit on the whole history (documented); what is left out are the scores of the task, its own scale
-of effects included. Baselines see the same rows. Regret is against the best *measured* configuration of a cell, the
-same yardstick for all, so read it by comparison: noise alone gives it a floor.
+of effects included. Baselines see the same past. Regret is against the best *measured* configuration of a cell, the
+same yardstick for all, so read it by comparison: noise alone gives it a floor. This is the short form that every
+suggestion carries; `kdrec.recommend.replay` refits for every task and takes minutes.
 
 Shapes: R measured pairs, T tasks, C configurations, N rows of one task.
 """
@@ -10,19 +11,24 @@ Shapes: R measured pairs, T tasks, C configurations, N rows of one task.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 
+from kdrec.recommend.baselines import BASELINES
 from kdrec.recommend.gain import LEAVE_Z, Risk
-from kdrec.recommend.model import LeftOut, Problem, Scales
+from kdrec.recommend.model import LeftOut, Marks, Problem, Scales
+from kdrec.recommend.table import Table
+from kdrec.recommend.views import restricted, without_task
 from kdrec.types import Floats, Ints
 
 MIN_TASKS: Final = 3
 WIDEN_TASKS: Final = 9
 """Tasks needed to audit at all, and to correct intervals that proved too narrow."""
-STRATEGIES: Final = ("suggested", "always default", "best on average", "nearest task", "random")
+SIMPLE: Final = {name: choose for name, choose in BASELINES.items() if name != "ridge"}
+"""Baselines that cost next to nothing: a regression a cell would be dear for every suggestion to carry."""
+STRATEGIES: Final = ("suggested", *SIMPLE)
 _SPREAD_POINTS: Final = np.array([-1.593, -0.967, -0.566, -0.187, 0.187, 0.566, 0.967, 1.593])
 """Mid-quantiles of the standard normal, for the unknown scale of a left-out task."""
 
@@ -64,11 +70,15 @@ class Audit:
         }
 
 
-def audit(blocks: Sequence[LeftOut], p: Problem, s: Scales, spread: float, danger: Risk, near_TT: Floats) -> Audit:
+def audit(
+    blocks: Sequence[LeftOut], p: Problem, s: Scales, spread: float, danger: Risk, table: Table, keep_R: Marks
+) -> Audit:
     """Compare every task with what the others foretold of it.
 
-    `spread` is the fitted sd of the log scale of effects over tasks, `near_TT` the similarity of the tasks of `p`.
+    `spread` is the fitted sd of the log scale of effects over tasks; `p` was made of the rows of `table` that `keep_R`
+    marks.
     """
+    used_D = np.unique(np.append(table.cell_R[keep_R], table.asked))
     task_R = p.task_D[p.cell_R]
     with_default = {int(t) for t in np.unique(task_R[p.config_R == 0])}
     tasks = [t for t in with_default if ((task_R == t) & (p.config_R > 0)).any()]
@@ -80,13 +90,14 @@ def audit(blocks: Sequence[LeftOut], p: Problem, s: Scales, spread: float, dange
     for block in blocks:
         if block.task not in tasks:
             continue
-        task, rows, foretold_N, cov_NN = block.task, block.rows_N, block.mean_N, block.cov_NN
+        rows, foretold_N, cov_NN = block.rows_N, block.mean_N, block.cov_NN
+        others = without_task(table, int(used_D[p.cell_R[rows[0]]]))
         for cell in np.unique(p.cell_R[rows]):
             members = np.flatnonzero(p.cell_R[rows] == cell)
             if (p.config_R[rows[members]] != 0).all() or len(members) < 2:
                 continue
             seen = _contrasts(p, s, rows[members], foretold_N[members], cov_NN[np.ix_(members, members)])
-            _add_regrets(regrets, p, rows[members], task, seen, danger, near_TT)
+            _add_regrets(regrets, seen, danger, replace(others, asked=int(used_D[cell])))
             z_N, inside_N = _calibration(seen, spread)
             scores.append(z_N)
             covered.append(inside_N)
@@ -147,41 +158,14 @@ def _widening(scores: list[Floats]) -> float:
     return float(np.clip(sizes[order][min(place, len(sizes) - 1)] / 1.2816, 1.0, 2.5))
 
 
-def _add_regrets(
-    regrets: dict[str, list[float]], p: Problem, rows: Ints, task: int, c: _Contrasts, danger: Risk, near_TT: Floats
-) -> None:
-    """Regret of every strategy in one cell, choosing among what was measured there."""
-    others = np.flatnonzero(p.task_D[p.cell_R] != task)
-    effect_N = np.append(c.seen_N, 0.0)
-    config_N = np.append(c.config_N, 0)
+def _add_regrets(regrets: dict[str, list[float]], c: _Contrasts, danger: Risk, table: Table) -> None:
+    """Regret of every strategy in one cell, choosing among what was measured there; `table` knows nothing of it."""
+    effect_N = np.append(0.0, c.seen_N)
     net_N = c.expected_N + c.mean_N - danger.penalty_C[c.config_N]
     net_N = np.where(net_N >= np.maximum(LEAVE_Z * np.sqrt(c.variance_N), 1e-9), net_N, -np.inf)
-    average_N = _average_effects(p, others, config_N)
-    by_nearness = [t for t in np.argsort(-near_TT[task], kind="stable") if t != task]
-    nearest = next((t for t in by_nearness if (p.task_D[p.cell_R[others]] == t).any()), -1)
-    near_N = _average_effects(p, others[p.task_D[p.cell_R[others]] == nearest], config_N)
-    best = effect_N.max()
-    taken = {
-        "suggested": effect_N[int(np.argmax(np.append(net_N, 0.0)))],
-        "always default": 0.0,
-        "best on average": effect_N[int(np.argmax(average_N))],
-        "nearest task": effect_N[int(np.argmax(near_N))],
-        "random": effect_N.mean(),
-    }
-    for name, effect in taken.items():
-        regrets[name].append(float(best - effect))
-
-
-def _average_effects(p: Problem, rows: Ints, config_N: Ints) -> Floats:
-    """Mean difference from the default over the cells of `rows`; 0 for the default, minus infinity where unseen."""
-    base_D = np.full(len(p.task_D), np.nan)
-    defaults = rows[p.config_R[rows] == 0]
-    base_D[p.cell_R[defaults]] = p.y_R[defaults]
-    difference = p.y_R[rows] + p.expected_C[p.config_R[rows]] - base_D[p.cell_R[rows]]
-    kept = np.isfinite(difference)
-    n_configs = len(p.knobs.features_CF)
-    count_C = np.bincount(p.config_R[rows][kept], minlength=n_configs)
-    total_C = np.bincount(p.config_R[rows][kept], difference[kept], n_configs)
-    mean_C = np.where(count_C > 0, total_C / np.maximum(count_C, 1), -np.inf)
-    mean_C[0] = 0.0
-    return mean_C[config_N]
+    taken = {"suggested": effect_N[int(np.argmax(np.append(0.0, net_N)))], "random": effect_N.mean()}
+    choices = restricted(table, [0, *c.config_N.tolist()])
+    rng = np.random.default_rng(0)  # no baseline but "random" draws, and its mean is known exactly
+    taken |= {name: effect_N[choose(choices, rng)] for name, choose in SIMPLE.items() if name != "random"}
+    for name, values in regrets.items():
+        values.append(float(effect_N.max() - taken[name]))

@@ -225,12 +225,8 @@ def _pairs(mains: _Departures) -> list[tuple[int, int]]:
     return sorted(commonest)
 
 
-def similarity(features: Sequence[TaskFeatures]) -> Floats:
-    """Similarity in (0, 1] of tasks: exp(-squared distance / 2p) of p standardised meta-features.
-
-    A feature that hardly varies is compared on its least scale, so that 500 rows more or less make no stranger. An
-    unknown feature is taken as average. A task without a single known meta-feature resembles no other.
-    """
+def standardised(features: Sequence[TaskFeatures]) -> Floats:
+    """Meta-features of tasks (T x M), centred and over their spread or their least scale; an unknown one is 0."""
     raw_TM = np.array(
         [[np.nan if getattr(f, name) is None else scale(getattr(f, name)) for name, scale, _ in META] for f in features]
     )
@@ -240,11 +236,23 @@ def similarity(features: Sequence[TaskFeatures]) -> Floats:
     mean_M = filled_TM.sum(axis=0) / count_M
     centred_TM = np.where(known_TM, raw_TM - mean_M, 0.0)
     spread_M = np.sqrt((centred_TM**2).sum(axis=0) / count_M)
-    z_TM = centred_TM / np.maximum(spread_M, [least for _, _, least in META])
-    n_used = max(int((spread_M > 1e-9).sum()), 1)
+    least_M = np.array([least for _, _, least in META])
+    # What differs by rounding alone does not differ.
+    z_TM: Floats = np.where(spread_M > 1e-9, centred_TM / np.maximum(spread_M, least_M), 0.0)
+    return z_TM
+
+
+def similarity(features: Sequence[TaskFeatures]) -> Floats:
+    """Similarity in (0, 1] of tasks: exp(-squared distance / 2p) of p standardised meta-features.
+
+    A feature that hardly varies is compared on its least scale, so that 500 rows more or less make no stranger. An
+    unknown feature is taken as average. A task without a single known meta-feature resembles no other.
+    """
+    z_TM = standardised(features)
+    n_used = max(int(z_TM.any(axis=0).sum()), 1)
     squared_TT = ((z_TM[:, None, :] - z_TM[None, :, :]) ** 2).sum(axis=2)
     near_TT: Floats = np.exp(-squared_TT / (2 * n_used))
-    blank_T = ~known_TM.any(axis=1)
+    blank_T = np.array([all(getattr(f, name) is None for name, *_ in META) for f in features])
     near_TT[blank_T, :] = near_TT[:, blank_T] = 0.0
     np.fill_diagonal(near_TT, 1.0)
     return near_TT

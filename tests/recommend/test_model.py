@@ -185,10 +185,9 @@ def test_audit_counts_regret_by_hand_when_one_alternative_always_wins():
     table = tabulate(History(tuple(rows)), NEW, "small", None)
     p = problem(table)
     theta = fit(p)
-    scales = take_apart(theta, p)
-    found = audit(
-        list(left_out(p, scales)), p, scales, 0.3, risk(table.configs, table.crashes), similarity(table.tasks)
-    )
+    scales, every_R = take_apart(theta, p), np.ones(len(table.mean_R), dtype=bool)
+    danger = risk(table.configs, table.crashes)
+    found = audit(list(left_out(p, scales)), p, scales, 0.3, danger, table, every_R)
     assert found.regret["always default"] == pytest.approx(2.0)
     assert found.regret["random"] == pytest.approx(1.0)
     assert found.regret["best on average"] == pytest.approx(0.0)
