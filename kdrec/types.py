@@ -37,12 +37,16 @@ SCHEMA_VERSION: Final = 1
 Status = Literal["completed", "diverged", "failed"]
 Family = Literal["sentence", "pair", "tokens", "qa"]
 Metric = Literal["accuracy", "macro_f1"]
+TrustDefault = Literal["low", "medium", "high"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 FAMILIES: Final[tuple[Family, ...]] = ("sentence", "pair", "tokens", "qa")
 STATUSES: Final[tuple[Status, ...]] = ("completed", "diverged", "failed")
+METRICS: Final[tuple[Metric, ...]] = ("accuracy", "macro_f1")
+TRUSTS: Final[tuple[TrustDefault, ...]] = ("low", "medium", "high")
+"""How much evidence is demanded before the default is left."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 
@@ -16,9 +15,10 @@ from kdrec.errors import BadArgument
 from kdrec.recommend.audit import Audit, audit
 from kdrec.recommend.belief import Belief, believe, effects_variance, learn_ways
 from kdrec.recommend.contenders import contenders, narrowed
+from kdrec.recommend.cost import learn_cost, summary
 from kdrec.recommend.design import similarity
 from kdrec.recommend.evidence import gather
-from kdrec.recommend.gain import decide, play, risk, summarise
+from kdrec.recommend.gain import decide, leave_z, play, risk, summarise
 from kdrec.recommend.model import (
     FIT_ROWS,
     fit,
@@ -30,12 +30,9 @@ from kdrec.recommend.model import (
 )
 from kdrec.recommend.next_trials import propose
 from kdrec.recommend.table import Table, tabulate
+from kdrec.recommend.terms import DEFAULT_BUDGET, DEFAULT_TRIAL_PRICE, Terms
 from kdrec.space import Space
-from kdrec.types import Configuration, Floats, Gain, History, NextTrial, Suggestion, TaskFeatures
-
-DEFAULT_BUDGET: Final = 8
-DEFAULT_TRIAL_PRICE: Final = 0.05
-"""Points of the task's score that one trial must be expected to bring."""
+from kdrec.types import Configuration, Floats, Gain, History, NextTrial, Suggestion, TaskFeatures, TrustDefault
 
 __all__ = ["DEFAULT_BUDGET", "DEFAULT_TRIAL_PRICE", "suggest"]
 
@@ -45,8 +42,11 @@ def suggest(
     features: TaskFeatures,
     student: str,
     *,
-    budget: int = DEFAULT_BUDGET,
+    budget: int | None = None,
+    hours: float | None = None,
     trial_price: float | None = None,
+    hour_price: float | None = None,
+    trust_default: TrustDefault = "medium",
     space: Space | Sequence[Configuration] | None = None,
     seed: int = 0,
 ) -> Suggestion:
@@ -61,10 +61,17 @@ def suggest(
         What is known of the task; unknown features stay None.
     student : str
         Name of the student size; one that the history does not know is judged by `features.student_params`.
-    budget : int
-        How many next trials to propose: from 1 to the size of the space.
+    budget : int, optional
+        How many next trials to propose: from 1 to the size of the space; 8 by default.
+    hours : float, optional
+        Instead of a budget: as many next trials as are expected to be done in this time.
     trial_price : float, optional
         Points that a trial must be expected to bring to be worth making; 0.05 by default.
+    hour_price : float, optional
+        Instead of a trial's price: points that an hour of trials must be expected to bring.
+    trust_default : {"low", "medium", "high"}
+        How much evidence is demanded before the default is left: another configuration must be better with probability
+        0.5, 0.6 or 0.9.
     space : Space or sequence of Configuration, optional
         Configurations that may be suggested; the first of a sequence is the default. By default those of the history
         (of the default space if it is empty).
@@ -79,33 +86,45 @@ def suggest(
     Raises
     ------
     BadArgument
-        A budget, price, student or seed that cannot be meant.
+        A budget, price, trust, student or seed that cannot be meant, two that exclude each other, and hours or a price
+        of an hour where the history does not say how long a trial takes.
     DataError, MismatchError
         A history in fractions, of tasks that turn different knobs, or one that contradicts itself or the features.
     """
-    price = _checked(budget, trial_price, student, seed)
+    _check(student, seed)
+    terms = Terms(
+        budget=budget, hours=hours, trial_price=trial_price, hour_price=hour_price, trust_default=trust_default
+    )
     table = tabulate(history, features, student, space)
-    if budget > table.n_candidates and budget != DEFAULT_BUDGET:
-        raise BadArgument(f"budget must be at most {table.n_candidates}, the size of the space, got {budget}")
+    cost = learn_cost(history, table.tasks[table.asked_task], student)
+    terms.check(cost, table.n_candidates)
     rng = np.random.default_rng([seed, 20240106356])
     belief, audited = learn(table, rng)
     danger = risk(table.configs, table.crashes)
     n = table.n_candidates
     mean_C, cov_CC = belief.moments()
     net_C, sd_C = mean_C - mean_C[0] - danger.penalty_C, np.sqrt(effects_variance(cov_CC))
-    chosen = int(decide(net_C[None], sd_C[None], n)[0])
-    kept = contenders(net_C, cov_CC, chosen, n, budget)
+    z = leave_z(terms.trust_default)
+    chosen = int(decide(net_C[None], sd_C[None], n, z)[0])
+    kept = contenders(net_C, cov_CC, chosen, n, terms.at_least(cost, table.configs[chosen], n))
     start, many = int(np.searchsorted(kept, chosen)), len(kept)
     rivals, threat = narrowed(belief, danger, kept)
     noise = math.sqrt(float(belief.weight_M @ belief.noise_M))
     order, worth = propose(net_C[kept], cov_CC[np.ix_(kept, kept)], noise, threat, start, many, many)
-    gains = summarise(*play(rivals, threat, [start, *order[:-1]], many, rng))
-    upcoming = tuple(
+    gains = summarise(*play(rivals, threat, [start, *order[:-1]], many, rng, z))
+    proposed = tuple(
         NextTrial(config=table.configs[kept[config]], worth=round(float(value), 4) + 0.0)
-        for config, value in zip(order[:budget], worth[:budget], strict=True)
+        for config, value in zip(order, worth, strict=True)
     )
-    stop, reason = _verdict(upcoming, gains, price)
+    upcoming = proposed[: terms.n_next(cost, [trial.config for trial in proposed])]
+    price = terms.price(cost, table.configs[chosen])
+    stop, reason = True, terms.nothing_fits(cost, proposed[0].config)
+    if upcoming:
+        within = gains if terms.hours is None else _within(gains, len(upcoming))
+        stop, reason = _verdict(upcoming, within, price)
     evidence = gather(table, chosen, *_effect(net_C[chosen], sd_C[chosen]), audited.widen, len(kept))
+    evidence["price"] = price
+    evidence["cost"] = summary(cost, table.configs[chosen], [trial.config for trial in upcoming])
     return Suggestion(
         task=features.task,
         student=student,
@@ -120,19 +139,17 @@ def suggest(
     )
 
 
-def _checked(budget: int, trial_price: float | None, student: str, seed: int) -> float:
-    """Refuse what cannot be meant; return the price of a trial."""
-    for name, value, low in (("budget", budget, 1), ("seed", seed, 0)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < low:
-            raise BadArgument(f"{name} must be a whole number of at least {low}, got {value!r}")
+def _check(student: str, seed: int) -> None:
+    """Refuse what cannot be meant."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise BadArgument(f"seed must be a whole number of at least 0, got {seed!r}")
     if not isinstance(student, str) or not student:
         raise BadArgument(f"student must be a name, got {student!r}")
-    if trial_price is None:
-        return DEFAULT_TRIAL_PRICE
-    number = isinstance(trial_price, (int, float)) and not isinstance(trial_price, bool)
-    if not number or not math.isfinite(trial_price) or trial_price < 0:
-        raise BadArgument(f"trial_price must be a finite number of points of at least 0, got {trial_price!r}")
-    return float(trial_price)
+
+
+def _within(gains: Sequence[Gain], n_trials: int) -> tuple[Gain, ...]:
+    """Gains of as many trials as the hours allow: the others cannot be had for this budget."""
+    return tuple(gain for gain in gains if isinstance(gain.trials, int) and gain.trials <= n_trials)
 
 
 def learn(table: Table, rng: np.random.Generator) -> tuple[Belief, Audit]:
