@@ -438,3 +438,36 @@ class Suggestion:
         """Plain values for JSON, with the documented keys in the documented order."""
         upcoming = tuple({**asdict(trial), "config": trial.config.to_dict()} for trial in self.next)
         return {**asdict(self), "config": self.config.to_dict(), "next": upcoming}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """One step of a search that asks the recommender: what it said, and what was tried then (nothing: the end)."""
+
+    step: int
+    n_trials: int
+    """Trials of this search made before."""
+    proposed: tuple[KDConfig, ...]
+    stop: bool
+    reason: str
+    answer: Suggestion
+
+    @property
+    def worth(self) -> float:
+        """Points that the best next trial is expected to bring."""
+        return max((trial.worth for trial in self.answer.next), default=0.0)
+
+    @property
+    def price(self) -> float:
+        """Points that a trial has to bring."""
+        return float(self.answer.evidence["price"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "worth": self.worth,
+            "price": self.price,
+            **asdict(self),
+            "proposed": [config.to_dict() for config in self.proposed],
+            "answer": self.answer.to_dict(),
+        }

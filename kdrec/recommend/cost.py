@@ -231,7 +231,7 @@ def _fit(
     prior_P, sd_P = np.array([_prior(*column) for column in columns]).T
     prior_P = np.where([kind == "level" for kind, _ in columns], np.median(log_N), prior_P)
     n_G = np.bincount(group_N)
-    expected_N = np.array([np.median(log_N[group_N == g]) for g in range(len(n_G))])[group_N]
+    expected_N: Floats = np.array([np.median(log_N[group_N == g]) for g in range(len(n_G))])[group_N]
     noise, weight = NOISE_PRIOR
     for _ in range(ROUNDS):
         square_N = (log_N - expected_N) ** 2
@@ -240,7 +240,7 @@ def _fit(
         weight_G = np.bincount(group_N, weight_N) / noise**2
         pull_G = np.bincount(group_N, weight_N * log_N) / noise**2
         precision_PP = (x_GP.T * weight_G) @ x_GP + np.diag(sd_P**-2.0)
-        cov_PP: Floats = np.linalg.inv(precision_PP)
-        mean_P: Floats = np.asarray(cov_PP @ (x_GP.T @ pull_G + prior_P / sd_P**2), dtype=np.float64)
-        expected_N = (x_GP @ mean_P)[group_N]
+        cov_PP: Floats = np.asarray(np.linalg.inv(precision_PP), dtype=np.float64)
+        mean_P: Floats = cov_PP @ (x_GP.T @ pull_G + prior_P / sd_P**2)
+        expected_N = np.asarray((x_GP @ mean_P)[group_N], dtype=np.float64)
     return mean_P, cov_PP, noise
