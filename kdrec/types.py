@@ -454,8 +454,9 @@ class Decision:
 
     @property
     def worth(self) -> float:
-        """Points that the best next trial is expected to bring."""
-        return max((trial.worth for trial in self.answer.next), default=0.0)
+        """Points a trial that the best number of further trials is expected to bring: what is weighed to stop."""
+        each = [gain.mean / gain.trials for gain in self.answer.gain if isinstance(gain.trials, int)]
+        return round(max(each, default=0.0), 4) + 0.0
 
     @property
     def price(self) -> float:

@@ -219,7 +219,7 @@ class TestAnAdvisedCell:
         note = run.data.tags["mlflow.note.content"]
         assert note.startswith("**Suggested: ")
         for d in decisions:
-            assert f"| {d['step']} | {d['n_trials']} | {d['worth']:.2f} | 0.00 |" in note
+            assert f"| {d['step']} | {d['n_trials']} | {d['worth']:.3f} | 0 |" in note
         assert "every configuration has been tried" in note
 
     def test_a_price_too_high_ends_after_the_suggestion_itself(

@@ -164,7 +164,7 @@ def _advice(decisions: Sequence[Decision]) -> list[str]:
     rows = []
     for d in decisions:
         proposed = ", ".join(config.label() for config in d.proposed) or "nothing more"
-        cells = (str(d.step), str(d.n_trials), f"{d.worth:.2f}", f"{d.price:.2f}", escaped(proposed), escaped(d.reason))
+        cells = (str(d.step), str(d.n_trials), f"{d.worth:.3f}", f"{d.price:g}", escaped(proposed), escaped(d.reason))
         rows.append(f"| {' | '.join(cells)} |")
     over = "".join(
         f" Trying all the rest would gain {gain.mean:+.2f} points (80 %: {gain.lo80:.2f} to {gain.hi80:.2f})."
@@ -172,7 +172,10 @@ def _advice(decisions: Sequence[Decision]) -> list[str]:
         if gain.trials == "all"
     )
     head = ("| Step | Trials | Worth | Price | Tried next | Why |", "|--:|--:|--:|--:|---|---|")
-    about = "Worth of the best next trial against its price, in points; all of it is in the artifact `decisions.json`."
+    about = (
+        "Worth is what a trial is forecast to gain, at the best number of trials, in points; it is weighed against the "
+        "price of a trial. All answers are in the artifact `decisions.json`."
+    )
     return ["How the recommender was asked:", "", *head, *rows, "", f"{about}{over}"]
 
 
