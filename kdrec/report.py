@@ -244,19 +244,24 @@ def _cost_lines(suggestion: Suggestion) -> list[str]:
     cost = suggestion.evidence.get("cost")
     if not cost:
         return []
-    own = f", {cost['n_own_trials']} of them its own" if cost["n_own_trials"] else ""
-    behind = f"from {_count(cost['n_trials'], 'trial')}{own}"
-    one = f"A trial is expected to take {_span(cost, 'seconds_per_trial', '')} ({behind})"
+    one = f"A trial is expected to take {_span(cost, 'seconds_per_trial', '')}, judged by {_judges(cost)}"
     n_next = len(suggestion.next)
     if n_next < 2:
         return [f"{one}."]
-    return [f"{one}; the {n_next} below together {_span(cost, 'next_trials_seconds', 'next_trials_')}."]
+    return [f"{one}; the {n_next} below take {_span(cost, 'next_trials_seconds', 'next_trials_')} together."]
+
+
+def _judges(cost: Mapping[str, Any]) -> str:
+    """How many trials a cost rests on."""
+    n_trials, n_own = cost["n_trials"], cost["n_own_trials"]
+    own = ", all its own" if n_own == n_trials else f", {n_own:,} of them its own" if n_own else ""
+    return f"{_count(n_trials, 'past trial')}{own}"
 
 
 def _span(cost: Mapping[str, Any], name: str, ends: str) -> str:
     """A time with its 80 % interval, in the unit a person would choose."""
     low, high = _duration(cost[f"{ends}lo80"]), _duration(cost[f"{ends}hi80"])
-    return f"{_duration(cost[name])} ({low} to {high})"
+    return f"{_duration(cost[name])} (80 %: {low} to {high})"
 
 
 def _duration(seconds: float) -> str:

@@ -229,8 +229,11 @@ COST = {
 def test_a_suggestion_says_what_its_trials_take_and_what_its_scores_are() -> None:
     answer = replace(SUGGESTION, evidence={**SUGGESTION.evidence, "cost": COST, "metric": "macro_f1"})
     flat = " ".join(report.to_text(report.suggestion_text(answer), width=80).split())
-    assert "A trial is expected to take 75 s (60 s to 2.2 min) (from 1,200 trials, 3 of them its own)" in flat
-    assert "the 2 below together 5.6 h (2.5 h to 11 h)." in flat
+    assert (
+        "A trial is expected to take 75 s (80 %: 60 s to 2.2 min), judged by 1,200 past trials, 3 of them its own; "
+        in flat
+    )
+    assert "the 2 below take 5.6 h (80 %: 2.5 h to 11 h) together." in flat
     assert "in points of the task's score (macro_f1, 0-100):" in flat
 
 
