@@ -107,8 +107,8 @@ class TestACell:
         before = Store.open(home).trials()[0]
         foreign = History((replace(result.trials[0], config=Settings.of(lr=1e-3)),))
         monkeypatch.setattr("kdrec.history.load", lambda home: foreign)
-        with pytest.raises(DataError, match=r"the study 'small' has alpha, .* and task 'vader_tweets' has lr$"):
-            trial.run_cell(small_study(search="suggested", seeds=[9]), CELL, home)
+        with pytest.raises(DataError, match=r"the study 'foreign' has alpha, .* and task 'vader_tweets' has lr$"):
+            trial.run_cell(small_study(name="foreign", search="suggested", seeds=[9]), CELL, home)
         assert Store.open(home).trials()[0] == before
 
     def test_listed_configurations_are_run_and_no_other(self, searched: tuple[Home, trial.CellResult]) -> None:
