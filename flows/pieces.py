@@ -16,7 +16,7 @@ from kdrec.errors import BadArgument, did_you_mean
 from kdrec.home import Home
 from kdrec.search import SearchStep
 from kdrec.studies import Cell, Study
-from kdrec.types import KDConfig, Trial
+from kdrec.types import KDConfig, Suggestion, Trial
 
 STUDIES: Final = Path(__file__).parent / "studies"
 
@@ -69,6 +69,7 @@ class Outcome:
     trials: tuple[Trial, ...]
     path: tuple[SearchStep, ...]
     best: KDConfig
+    suggestion: Suggestion | None = None
 
 
 def find_study(name: str) -> Study:
@@ -112,7 +113,7 @@ def do(piece: Piece, tell: Callable[[Told], None]) -> Outcome | None:
         trial.prepare_teacher(piece.study, piece.task, piece.model, piece.home, heard)
         return None
     found = trial.run_cell(piece.study, Cell(task=piece.task, student=piece.model), piece.home, heard)
-    return Outcome(cell=found.cell, trials=found.trials, path=found.path, best=found.best)
+    return Outcome(cell=found.cell, trials=found.trials, path=found.path, best=found.best, suggestion=found.suggestion)
 
 
 def _weight(piece: Piece) -> float:
@@ -135,7 +136,7 @@ def _teacher(study: Study, home: Home, task: str, teacher: str) -> Piece:
 
 def _cell(study: Study, home: Home, cell: Cell) -> Piece:
     grid = len(study.space.configs())
-    configs = 1 + (grid if study.search == "full" else min(grid, 11))
+    configs = 1 + {"full": grid, "listed": len(study.configs)}.get(study.search, min(grid, 11))
     epochs = study.training_for(cell, study.seeds[0]).epochs
     return Piece(
         role="cell",

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,9 @@ from kdrec.home import Home
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from kdrec.question import Asked
     from kdrec.recommend.replay import CellReplay
+    from kdrec.types import History, Suggestion
 
 
 class Commands(TyperGroup):
@@ -89,9 +92,30 @@ def suggest(
         Path | None, typer.Option(metavar="FILE.json", help="The task by its meta-features alone.")
     ] = None,
     history: Annotated[str | None, typer.Option(metavar="FILE|none", help=HISTORY_HELP)] = None,
-    budget: Annotated[int, typer.Option(metavar="K", help="How many next trials to name.")] = 8,
+    budget: Annotated[int | None, typer.Option(metavar="K", help="How many next trials to name [8].")] = None,
+    hours: Annotated[
+        float | None, typer.Option(metavar="H", help="Instead: as many as are expected to be done in H hours.")
+    ] = None,
     trial_price: Annotated[
-        float | None, typer.Option(metavar="P", help="Points that a trial has to be worth to be made.")
+        float | None, typer.Option(metavar="P", help="Points that a trial has to be worth to be made [0.05].")
+    ] = None,
+    hour_price: Annotated[
+        float | None, typer.Option(metavar="P", help="Instead: points that an hour of trials has to be worth.")
+    ] = None,
+    trust_default: Annotated[
+        str,
+        typer.Option(
+            metavar="low|medium|high", help="How sure to be before the default is left: better with 0.5, 0.6 or 0.9."
+        ),
+    ] = "medium",
+    metric: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The metric you mean; refused if the scores are of another.")
+    ] = None,
+    study: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Write a study that runs the suggestion and next trials.")
+    ] = None,
+    like: Annotated[
+        Path | None, typer.Option(metavar="STUDY.toml", help="With --study: rows and training as in this study.")
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same answer.")] = 0,
     as_json: AsJson = False,
@@ -102,14 +126,46 @@ def suggest(
     home: Home = ctx.obj
     asked = question.Asked(task=task, text=tuple(text or ()), label=label, features=features)
     past = question.history_for(history, home)
-    about = question.features_of(asked, student, past, home)
-    answer = recommend.suggest(past, about, student, budget=budget, trial_price=trial_price, seed=seed)
+    about = question.understand(asked, student, past, home)
+    if metric is not None:
+        question.check_metric(metric, about)
+    answer = recommend.suggest(
+        past,
+        about.features,
+        student,
+        budget=budget,
+        hours=hours,
+        trial_price=trial_price,
+        hour_price=hour_price,
+        trust_default=trust_default,  # type: ignore[arg-type]
+        seed=seed,
+    )
+    answer = replace(answer, evidence={**answer.evidence, "metric": about.metric})
+    if study is not None:
+        _hand_over(answer, study, past, asked, like)
+    elif like is not None:
+        raise BadArgument("--like says how the trials of a study are trained: it needs --study FILE.toml")
     if as_json:
         _print_json(answer.to_dict())
     else:
         from kdrec import report
 
         _print(report.suggestion_text(answer))
+        if study is not None:
+            typer.echo(f"\nTo run these trials: python -m flows.study {study}")
+
+
+def _hand_over(answer: Suggestion, path: Path, past: History, asked: Asked, like: Path | None) -> None:
+    """Write the study that runs an answer."""
+    from kdrec import handover
+    from kdrec.studies import OwnData, Study
+
+    own = None
+    if asked.is_file:
+        file, label = Path(str(asked.task)).resolve(), str(asked.label)
+        own = OwnData(path=str(file), text=asked.text[0] if len(asked.text) == 1 else asked.text, label=label)
+    model = Study.load(like) if like is not None else None
+    handover.write(handover.study_of(answer, path.stem, past, own=own, like=model), path)
 
 
 @app.command()

@@ -19,7 +19,7 @@ from kdrec.home import Home
 from kdrec.sources import resolve
 from kdrec.sources.hub import HubReference
 from kdrec.sources.wheel import WheelReference
-from kdrec.types import History, Split, Task, TaskFeatures, TeacherTraining, Trial
+from kdrec.types import METRICS, History, Metric, Split, Task, TaskFeatures, TeacherTraining, Trial
 
 TABLES: Final = (".csv", ".tsv", ".jsonl", ".parquet")
 SAMPLE: Final = 2000
@@ -51,7 +51,34 @@ class Asked:
         return Path(self.task).suffix.lower() in TABLES or len(Path(self.task).parts) > 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class Understood:
+    """What is known of a task asked for, and the metric that its scores are of (None where only its past is known)."""
+
+    features: TaskFeatures
+    metric: Metric | None
+
+
 def features_of(asked: Asked, student: str, past: History, home: Home) -> TaskFeatures:
+    """What is known of the task asked for, and of the student it is distilled into; see `understand`."""
+    return understand(asked, student, past, home).features
+
+
+def check_metric(wanted: str, found: Understood) -> None:
+    """Refuse a metric that the scores are not of: a history holds each task's main metric and no other."""
+    task = found.features.task
+    if wanted not in METRICS:
+        raise BadArgument(f"unknown metric {wanted!r}{did_you_mean(wanted, METRICS)}")
+    if found.metric is None:
+        raise BadArgument(
+            f"the metric of task {task!r} is not known here: a history does not record it, and scores are of each "
+            "task's main metric; leave --metric out"
+        )
+    if wanted != found.metric:
+        raise BadArgument(f"the scores of task {task!r} are {found.metric}, and a history holds no {wanted} of it")
+
+
+def understand(asked: Asked, student: str, past: History, home: Home) -> Understood:
     """What is known of the task asked for, and of the student it is distilled into.
 
     Parameters
@@ -65,6 +92,11 @@ def features_of(asked: Asked, student: str, past: History, home: Home) -> TaskFe
     home : Home
         Where a catalogue task is fetched to.
 
+    Returns
+    -------
+    Understood
+        Features, and the main metric of a task of the catalogue or of a file.
+
     Raises
     ------
     BadArgument
@@ -75,11 +107,15 @@ def features_of(asked: Asked, student: str, past: History, home: Home) -> TaskFe
     sizes = _sizes(student, past)
     if asked.features is not None:
         given = read_features(asked.features, asked.task)
-        return replace(given, **{name: size for name, size in sizes.items() if getattr(given, name) is None})  # type: ignore[arg-type]
+        own = {name: size for name, size in sizes.items() if getattr(given, name) is None}
+        return Understood(features=replace(given, **own), metric=None)  # type: ignore[arg-type]
+    known = tasks.known().get(str(asked.task))
+    metric = known.metric if known else None
     if asked.is_file:
         assert asked.task is not None
         assert asked.label is not None
-        found = _measured(tasks.load_file(Path(asked.task), text=asked.text, label=asked.label), student, home)
+        task = tasks.load_file(Path(asked.task), text=asked.text, label=asked.label)
+        found, metric = _measured(task, student, home), task.metric
     elif asked.task in past.tasks():
         found = _remembered(asked.task, student, past, sizes["teacher_params"])
     elif asked.task in tasks.known():
@@ -87,7 +123,7 @@ def features_of(asked: Asked, student: str, past: History, home: Home) -> TaskFe
     else:
         near = did_you_mean(str(asked.task), {*tasks.known(), *past.tasks()})
         raise BadArgument(f"unknown task {asked.task!r}{near}")
-    return replace(found, **sizes)  # type: ignore[arg-type]
+    return Understood(features=replace(found, **sizes), metric=metric)  # type: ignore[arg-type]
 
 
 def read_features(path: Path, name: str | None = None) -> TaskFeatures:

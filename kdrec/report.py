@@ -90,14 +90,16 @@ def path_lines(result: Result) -> list[str]:
 
 
 def suggestion_text(suggestion: Suggestion) -> Group:
-    """The answer for a person: configuration, expected gain of tuning, next trials, stop or go on, evidence."""
-    parts: list[RenderableType] = [_headline(suggestion)]
+    """The answer for a person: what to start from and whether to go on, what that costs and gains, the trials, why."""
+    parts: list[RenderableType] = [_headline(suggestion), _verdict(suggestion)]
+    parts += [Text(line) for line in _cost_lines(suggestion)]
     if suggestion.gain:
+        metric = suggestion.evidence.get("metric")
+        scale = f" ({metric}, 0-100)" if metric else ""
         parts += [
-            Text("\nFurther trials are expected to gain, in points of the task's score:"),
+            Text(f"\nFurther trials are expected to gain, in points of the task's score{scale}:"),
             _gain_table(suggestion),
         ]
-    parts.append(_verdict(suggestion))
     if suggestion.next:
         title = "If you tune all the same, try:" if suggestion.stop else "Try next:"
         parts += [Text(f"\n{title}"), _next_table(suggestion)]
@@ -234,7 +236,45 @@ def _headline(suggestion: Suggestion) -> Text:
 def _verdict(suggestion: Suggestion) -> Text:
     reason = suggestion.reason.strip().removeprefix("stop:").removeprefix("go on:").strip()
     sentence = f" {reason[:1].upper()}{reason[1:]}{'' if reason.endswith(('.', '!', '?')) else '.'}" if reason else ""
-    return Text("\n").append("Stop here." if suggestion.stop else "Go on tuning.", style="bold").append(sentence)
+    return Text().append("Stop here." if suggestion.stop else "Go on tuning.", style="bold").append(sentence)
+
+
+def _cost_lines(suggestion: Suggestion) -> list[str]:
+    """What the trials take, where the history tells."""
+    cost = suggestion.evidence.get("cost")
+    if not cost:
+        return []
+    one = f"A trial is expected to take {_span(cost, 'seconds_per_trial', '')}, judged by {_judges(cost)}"
+    n_next = len(suggestion.next)
+    if n_next < 2:
+        return [f"{one}."]
+    return [f"{one}; the {n_next} below take {_span(cost, 'next_trials_seconds', 'next_trials_')} together."]
+
+
+def _judges(cost: Mapping[str, Any]) -> str:
+    """How many trials a cost rests on."""
+    n_trials, n_own = cost["n_trials"], cost["n_own_trials"]
+    own = ", all its own" if n_own == n_trials else f", {n_own:,} of them its own" if n_own else ""
+    return f"{_count(n_trials, 'past trial')}{own}"
+
+
+def _span(cost: Mapping[str, Any], name: str, ends: str) -> str:
+    """A time with its 80 % interval, in the unit a person would choose."""
+    low, high = _duration(cost[f"{ends}lo80"]), _duration(cost[f"{ends}hi80"])
+    return f"{_duration(cost[name])} (80 %: {low} to {high})"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as one reads them.
+
+    >>> [_duration(seconds) for seconds in (0.84, 75, 1000, 20_000, 400_000)]
+    ['0.84 s', '75 s', '17 min', '5.6 h', '111 h']
+    """
+    for unit, size in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 1.95 * size:
+            number = seconds / size
+            return f"{number:.1f} {unit}" if number < 9.95 else f"{number:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 9.5 else f"{seconds:.2g} s"
 
 
 def _gain_table(suggestion: Suggestion) -> Table:

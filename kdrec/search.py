@@ -1,4 +1,4 @@
-"""Three ways to search a cell's knob space, each a pure function of what `evaluate` returns.
+"""Four ways to search a cell's knob space, each a pure function of what `evaluate` returns.
 
 `evaluate(configs) -> trials` trains each configuration with every seed of the study, or finds that it was done. A
 strategy sees validation scores and losses only; the test split is scored for every trial and used by no choice here.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from kdrec.space import GREEDY_ORDER, Space, alternatives, canonical
-from kdrec.types import KNOBS, KDConfig, Trial
+from kdrec.types import KNOBS, KDConfig, Suggestion, Trial
 
 Evaluate = Callable[[Sequence[KDConfig]], Sequence[Trial]]
 
@@ -24,6 +24,8 @@ class Proposal:
     stop: bool
     reason: str
     best: KDConfig
+    answer: Suggestion | None = None
+    """What the recommender said in full, where it was asked."""
 
 
 Propose = Callable[[Sequence[Trial]], Proposal]
@@ -149,7 +151,22 @@ def suggested(
         ledger.try_all(new)
 
 
-STRATEGIES = {"greedy": greedy, "full": full, "suggested": suggested}
+def listed(
+    space: Space, evaluate: Evaluate, propose: Propose | None = None, *, teachers_coincide: bool = False
+) -> SearchResult:
+    """Try the configurations that `propose` names at first, and no other."""
+    assert propose is not None, "the caller of `listed` brings the list"
+    ledger = _Ledger(space, evaluate)
+    wanted = propose(())
+    configs = tuple(dict.fromkeys(canonical(c, teachers_coincide=teachers_coincide) for c in wanted.configs))
+    ledger.try_all(configs)
+    best = ledger.best(configs)
+    why = _why(ledger, configs[0], best, configs) if len(configs) > 1 else "the only configuration listed"
+    step = SearchStep(knob="listed", tried=configs, kept=best, reason=why)
+    return SearchResult(best=best, path=(step,), trials=tuple(ledger.trials))
+
+
+STRATEGIES = {"greedy": greedy, "full": full, "suggested": suggested, "listed": listed}
 
 
 def _why(ledger: _Ledger, here: KDConfig, kept: KDConfig, others: Sequence[KDConfig]) -> str:

@@ -5,6 +5,7 @@ Only the form of the file is known here. Whether a task or a student exists is a
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
@@ -12,11 +13,15 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 from kdrec.errors import BadArgument, DataError, did_you_mean
-from kdrec.space import Space
-from kdrec.types import TeacherTraining, Training, check_name
+from kdrec.space import Space, canonical
+from kdrec.types import TRUSTS, KDConfig, TeacherTraining, Training, TrustDefault, check_name
 
-Strategy = Literal["greedy", "full", "suggested"]
-STRATEGIES: tuple[Strategy, ...] = ("greedy", "full", "suggested")
+Strategy = Literal["greedy", "full", "suggested", "listed"]
+STRATEGIES: tuple[Strategy, ...] = ("greedy", "full", "suggested", "listed")
+OWN_KEYS = {"trial_price": "suggested", "trust_default": "suggested", "batch": "suggested", "configs": "listed"}
+"""Keys that one strategy alone reads: beside another they would be dropped in silence, so they are refused."""
+_PLAIN = ("name", "tasks", "students", "search", "seeds", "trial_price", "trust_default", "batch")
+"""Keys whose values stand for themselves."""
 T = TypeVar("T")
 
 
@@ -88,7 +93,11 @@ class OwnData:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A set of cells, a search strategy and seeds."""
+    """A set of cells, a search strategy and seeds.
+
+    `trial_price` (points), `trust_default` and `batch` (trials between two questions to the recommender) steer the
+    search `suggested` and are None where they are left to it; `configs` are what the search `listed` runs.
+    """
 
     name: str
     tasks: tuple[str, ...]
@@ -101,6 +110,10 @@ class Study:
     training: Training = field(default_factory=Training)
     overrides: tuple[Override, ...] = ()
     data: Mapping[str, OwnData] = field(default_factory=dict)
+    trial_price: float | None = None
+    trust_default: TrustDefault | None = None
+    batch: int | None = None
+    configs: tuple[KDConfig, ...] = ()
 
     def __post_init__(self) -> None:
         check_name("name of a study", self.name)
@@ -115,6 +128,7 @@ class Study:
         if self.search not in STRATEGIES:
             near = did_you_mean(str(self.search), STRATEGIES)
             raise BadArgument(f"search must be one of {', '.join(STRATEGIES)}, got {self.search!r}{near}")
+        self._check_search()
         for name in self.data:
             if name not in self.tasks:
                 raise BadArgument(f"[data.{name}] describes no task of this study{did_you_mean(name, self.tasks)}")
@@ -128,6 +142,35 @@ class Study:
                         f"teacher and student must read the same text: max_length is {self.teacher.max_length} for the "
                         f"teacher and {length} for {cell}"
                     )
+
+    def _check_search(self) -> None:
+        """Refuse what the strategy would not read, and what it cannot read."""
+        for key, strategy in OWN_KEYS.items():
+            if getattr(self, key) not in (None, ()) and self.search != strategy:
+                raise BadArgument(f"{key} is read by search = {strategy!r} alone, and here search = {self.search!r}")
+        price, batch = self.trial_price, self.batch
+        number = isinstance(price, (int, float)) and not isinstance(price, bool)
+        if price is not None and (not number or not math.isfinite(price) or price < 0):
+            raise BadArgument(f"trial_price must be a finite number of points of at least 0, got {price!r}")
+        if batch is not None and (not isinstance(batch, int) or isinstance(batch, bool) or batch < 1):
+            raise BadArgument(f"batch must be a whole number of at least 1, got {batch!r}")
+        if self.trust_default is not None and self.trust_default not in TRUSTS:
+            near = did_you_mean(str(self.trust_default), TRUSTS)
+            raise BadArgument(f"trust_default must be one of {', '.join(TRUSTS)}, got {self.trust_default!r}{near}")
+        if self.search == "listed":
+            self._check_configs()
+
+    def _check_configs(self) -> None:
+        if not self.configs:
+            raise BadArgument("search = 'listed' runs the configurations it is given: write them as [[configs]] tables")
+        if self.space != Space():
+            raise BadArgument("search = 'listed' runs its [[configs]] alone: a [space] beside them means nothing")
+        if any(config.alpha == 0 for config in self.configs):
+            raise BadArgument("configs must have alpha above 0: alpha = 0 is the baseline that every study includes")
+        spelled = [canonical(config) for config in self.configs]
+        twice = [config.label() for place, config in enumerate(spelled) if config in spelled[:place]]
+        if twice:
+            raise BadArgument(f"configs must be distinct, and {twice[0]!r} is listed twice")
 
     def cells(self) -> tuple[Cell, ...]:
         """Every task with every student."""
@@ -150,9 +193,7 @@ class Study:
             if needed not in table:
                 raise BadArgument(f"{where}: the key {needed!r} is missing")
         parts: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in table.items()
-            if key in ("name", "tasks", "students", "search", "seeds")
+            key: tuple(value) if isinstance(value, list) else value for key, value in table.items() if key in _PLAIN
         }
         for key in ("tasks", "students", "seeds"):
             if key in parts and not isinstance(parts[key], tuple):
@@ -165,7 +206,14 @@ class Study:
             rows=_build(RowLimits, table.get("rows", {}), f"{where} [rows]"),
             teacher=_build(TeacherTraining, table.get("teacher", {}), f"{where} [teacher]"),
             training=_build(Training, table.get("training", {}), f"{where} [training]", barred=("seed",)),
-            overrides=tuple(_override(entry, where) for entry in _list(table.get("override", []), where)),
+            overrides=tuple(
+                _override(entry, where)
+                for entry in _list(table.get("override", []), where, "overrides as [[override]]")
+            ),
+            configs=tuple(
+                _build(KDConfig, entry, f"{where} [[configs]]")
+                for entry in _list(table.get("configs", []), where, "configs as [[configs]]")
+            ),
         )
 
     @classmethod
@@ -187,6 +235,7 @@ class Study:
     def to_dict(self) -> dict[str, Any]:
         """Plain values; `from_dict` is the inverse."""
         table = {key: value for key, value in asdict(self).items() if key != "overrides"}
+        table = {key: value for key, value in table.items() if key not in OWN_KEYS or value not in (None, ())}
         table["rows"] = {split: rows for split, rows in table["rows"].items() if rows is not None}
         del table["training"]["seed"]
         table["data"] = {
@@ -218,9 +267,9 @@ def _known(table: object, known: set[str], where: str) -> None:
             raise BadArgument(f"{where}: unknown key {key!r}{did_you_mean(key, known)}")
 
 
-def _list(value: object, where: str) -> list[Any]:
+def _list(value: object, where: str, form: str) -> list[Any]:
     if not isinstance(value, list):
-        raise BadArgument(f"{where}: write overrides as [[override]] tables")
+        raise BadArgument(f"{where}: write {form} tables")
     return value
 
 

@@ -37,12 +37,16 @@ SCHEMA_VERSION: Final = 1
 Status = Literal["completed", "diverged", "failed"]
 Family = Literal["sentence", "pair", "tokens", "qa"]
 Metric = Literal["accuracy", "macro_f1"]
+TrustDefault = Literal["low", "medium", "high"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 FAMILIES: Final[tuple[Family, ...]] = ("sentence", "pair", "tokens", "qa")
 STATUSES: Final[tuple[Status, ...]] = ("completed", "diverged", "failed")
+METRICS: Final[tuple[Metric, ...]] = ("accuracy", "macro_f1")
+TRUSTS: Final[tuple[TrustDefault, ...]] = ("low", "medium", "high")
+"""How much evidence is demanded before the default is left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -434,3 +438,37 @@ class Suggestion:
         """Plain values for JSON, with the documented keys in the documented order."""
         upcoming = tuple({**asdict(trial), "config": trial.config.to_dict()} for trial in self.next)
         return {**asdict(self), "config": self.config.to_dict(), "next": upcoming}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """One step of a search that asks the recommender: what it said, and what was tried then (nothing: the end)."""
+
+    step: int
+    n_trials: int
+    """Trials of this search made before."""
+    proposed: tuple[KDConfig, ...]
+    stop: bool
+    reason: str
+    answer: Suggestion
+
+    @property
+    def worth(self) -> float:
+        """Points a trial that the best number of further trials is expected to bring: what is weighed to stop."""
+        each = [gain.mean / gain.trials for gain in self.answer.gain if isinstance(gain.trials, int)]
+        return round(max(each, default=0.0), 4) + 0.0
+
+    @property
+    def price(self) -> float:
+        """Points that a trial has to bring."""
+        return float(self.answer.evidence["price"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "worth": self.worth,
+            "price": self.price,
+            **asdict(self),
+            "proposed": [config.to_dict() for config in self.proposed],
+            "answer": self.answer.to_dict(),
+        }

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from kdrec import history, question
 from kdrec.cli import main
 from kdrec.home import Home
+from kdrec.studies import Study
 from kdrec.tracking import Store
 from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, History, KDConfig, TaskFeatures, Training, Trial
 
@@ -23,6 +25,16 @@ CONFIGS = (BASELINE_CONFIG, DEFAULT_CONFIG, KDConfig(distance="mse"), KDConfig(t
 NO_TASK = "a suggestion needs a task, a CSV, TSV, JSONL or Parquet file, or --features FILE.json"
 TEACHER = "'minilm' is a teacher, a student was expected; its students are base, small, tiny"
 NO_FILE = "--text and --label name columns of a file, got 'trec'"
+NO_COST = "the cost of a trial: no completed trial of this history says how long it took"
+TRUST = "trust_default must be one of low, medium, high,"
+NO_METRIC = (
+    "the metric of task 'new' is not known here: a history does not record it, and scores are of each task's main "
+    "metric; leave --metric out"
+)
+NO_ROWS = (
+    "a study cannot be written for 'new': its rows are not known here; name a task of the catalogue, a file, or --like "
+    "a study that has its [data]"
+)
 COLUMNS = "a file needs --text COL and --label COL to say which columns of x.csv to read"
 KEYS = ["task", "student", "config", "is_default", "gain", "next", "stop", "reason", "evidence", "audit"]
 
@@ -398,3 +410,98 @@ def test_tokens_are_counted_once_the_teachers_tokenizer_is_here(home: Home, revi
     assert found.mean_tokens is not None
     assert 5 <= found.mean_tokens <= 10, "five words, a number in pieces, and two special tokens"
     assert found.student_params == 15_615_360
+
+
+def answer_of(capsys: Captured, home: Home, *words: object) -> dict[str, object]:
+    assert run("suggest", *words, "--json", home=home) == 0
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def test_hours_name_as_many_trials_as_fit(table: Path, capsys: Captured, home: Home) -> None:
+    words = ("one", "--student", "small", "--history", table)
+    answer = answer_of(capsys, home, *words, "--hours", 100 / 3600)
+    assert len(answer["next"]) == 4, "all past trials took 20 s, and an expectation is a little above the middle"
+    assert answer_of(capsys, home, *words, "--hours", 0.001)["stop"] is True
+    assert run("suggest", *words, "--hours", 0.001, home=home) == 0
+    assert "No trial fits into 0.001 hours" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--hours", "1", "--budget", "3"], "one budget is enough: give budget or hours, not both"),
+        (["--hours", "1", "--history", "none"], f"a budget in hours needs {NO_COST}; give a budget of trials"),
+        (["--trial-price", "1", "--hour-price", "1"], "one price is enough: give trial_price or hour_price, not both"),
+        (["--trust-default", "hihg"], f"{TRUST} got 'hihg'; did you mean 'high'?"),
+        (["--metric", "macrof1"], "unknown metric 'macrof1'; did you mean 'macro_f1'?"),
+        (["--metric", "f1"], "unknown metric 'f1'; known are accuracy, macro_f1"),
+        (["--metric", "accuracy"], NO_METRIC),
+        (["--like", "x.toml"], "--like says how the trials of a study are trained: it needs --study FILE.toml"),
+        (["--study", "next.toml"], NO_ROWS),
+    ],
+)  # fmt: skip
+def test_terms_that_cannot_be_met_are_one_sentence(
+    words: list[str], sentence: str, table: Path, tmp_path: Path, capsys: Captured, home: Home
+) -> None:
+    path = tmp_path / "task.json"
+    path.write_text(json.dumps({"task": "new", "family": "sentence", "n_train": 500, "n_classes": 2}))
+    past = [] if "--history" in words else ["--history", table]
+    assert refused(capsys, "suggest", "--features", path, "--student", "small", *past, *words, home=home) == sentence
+    assert not Path("next.toml").exists()
+
+
+def test_the_metric_of_a_file_is_known_stated_and_held_to(reviews: Path, capsys: Captured, home: Home) -> None:
+    words = (reviews, "--text", "review", "--label", "stars", "--student", "small", "--history", "none")
+    assert answer_of(capsys, home, *words, "--metric", "accuracy")["evidence"]["metric"] == "accuracy"  # type: ignore[index]
+    assert run("suggest", *words, home=home) == 0
+    assert "in points of the task's score (accuracy, 0-100):" in " ".join(capsys.readouterr().out.split())
+    said = refused(capsys, "suggest", *words, "--metric", "macro_f1", home=home)
+    assert said == "the scores of task 'my_reviews' are accuracy, and a history holds no macro_f1 of it"
+
+
+def test_the_metric_of_a_catalogue_task_in_the_history_is_the_catalogues(tmp_path: Path, home: Home) -> None:
+    past = History(tuple(trials("sms_spam")))
+    found = question.understand(question.Asked(task="sms_spam"), "small", past, home)
+    assert found.metric == "macro_f1"
+    question.check_metric("macro_f1", found)
+
+
+def test_trials_already_made_on_the_task_count(table: Path, tmp_path: Path, capsys: Captured, home: Home) -> None:
+    """The history says that tau_t = 4 is better by a point; ten seeds of the task's own say that it is worse by 20."""
+    before = answer_of(capsys, home, "one", "--student", "small", "--history", table)
+    own = [
+        replace(
+            trial,
+            seed=seed,
+            run_id=f"{trial.run_id}-{seed}",
+            fingerprint="",
+            val_score=80.0 - 20 * hot,
+            test_score=None,
+        )
+        for trial in trials("one")[1:]
+        for hot in [trial.config.tau_t == 4]
+        for seed in range(10)
+    ]
+    path = tmp_path / "more.csv"
+    history.write_table(History((*own, *trials("two"))), path)
+    after = answer_of(capsys, home, "one", "--student", "small", "--history", path)
+    assert after["config"]["tau_t"] != 4  # type: ignore[index]
+    assert (before["evidence"]["n_own_trials"], after["evidence"]["n_own_trials"]) == (4, 40)  # type: ignore[index]
+    assert after["evidence"]["cost"]["n_own_trials"] == 40  # type: ignore[index]
+
+
+def test_an_answer_is_handed_to_a_study_that_runs_exactly_it(
+    reviews: Path, tmp_path: Path, capsys: Captured, home: Home
+) -> None:
+    path = tmp_path / "next.toml"
+    words = (reviews, "--text", "review", "--label", "stars", "--student", "small", "--history", "none", "--budget", 3)
+    answer = answer_of(capsys, home, *words, "--study", path)
+    study = Study.load(path)
+    wanted = [answer["config"], *(trial["config"] for trial in answer["next"])]  # type: ignore[attr-defined]
+    assert [asdict(config) for config in study.configs] == wanted
+    assert (study.tasks, study.students, study.search) == (("my_reviews",), ("small",), "listed")
+    assert study.data["my_reviews"].path == str(reviews)
+    assert "is there already" in refused(capsys, "suggest", *words, "--study", path, home=home)
+    other = tmp_path / "other.toml"
+    assert run("suggest", *words, "--study", other, home=home) == 0
+    assert f"python -m flows.study {other}" in capsys.readouterr().out

@@ -212,3 +212,37 @@ def test_students_stand_below_their_teacher() -> None:
     assert second.startswith("  small")
     assert "layers 0, 1 of minilm" in second
     assert "sha256" not in first
+
+
+COST = {
+    "seconds_per_trial": 75.0,
+    "lo80": 60.0,
+    "hi80": 130.0,
+    "next_trials_seconds": 20_000.0,
+    "next_trials_lo80": 9_000.0,
+    "next_trials_hi80": 40_000.0,
+    "n_trials": 1200,
+    "n_own_trials": 3,
+}
+
+
+def test_a_suggestion_says_what_its_trials_take_and_what_its_scores_are() -> None:
+    answer = replace(SUGGESTION, evidence={**SUGGESTION.evidence, "cost": COST, "metric": "macro_f1"})
+    flat = " ".join(report.to_text(report.suggestion_text(answer), width=80).split())
+    assert (
+        "A trial is expected to take 75 s (80 %: 60 s to 2.2 min), judged by 1,200 past trials, 3 of them its own; "
+        in flat
+    )
+    assert "the 2 below take 5.6 h (80 %: 2.5 h to 11 h) together." in flat
+    assert "in points of the task's score (macro_f1, 0-100):" in flat
+
+
+def test_what_is_decided_stands_before_what_it_rests_on() -> None:
+    text = report.to_text(report.suggestion_text(SUGGESTION))
+    places = [text.index(word) for word in ("start with", "Stop here.", "80 % interval", "If you tune", "Behind this")]
+    assert places == sorted(places)
+
+
+def test_a_cost_that_is_not_known_is_not_spoken_of() -> None:
+    answer = replace(SUGGESTION, evidence={**SUGGESTION.evidence, "cost": None})
+    assert "expected to take" not in report.to_text(report.suggestion_text(answer))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdrec.search import STRATEGIES, Proposal, full, greedy, standing, suggested
+from kdrec.search import STRATEGIES, Proposal, full, greedy, listed, standing, suggested
 from kdrec.space import DEFAULT_SPACE, Space
 from kdrec.types import DEFAULT_CONFIG, KDConfig, TaskFeatures, Trial
 
@@ -223,6 +223,23 @@ def test_suggested_ends_when_nothing_new_is_asked_for():
         return [trial(DEFAULT_CONFIG, 80.0) for _ in configs]
 
     assert len(suggested(DEFAULT_SPACE, renamed, propose, teachers_coincide=True).trials) == 1
+
+
+def test_listed_tries_the_list_once_and_keeps_the_best_on_validation():
+    configs = (DEFAULT_CONFIG, KDConfig(distance="mse", teacher="t_hs"), MSE, KDConfig(tau_t=4))
+
+    def propose(trials: Sequence[Trial]) -> Proposal:
+        assert not trials
+        return Proposal(configs=configs, stop=False, reason="listed", best=DEFAULT_CONFIG)
+
+    table = Table(lambda config: 90.0 if config.tau_t == 4 else 80.0)
+    found = listed(DEFAULT_SPACE, table, propose)
+    assert tuple(table.asked) == configs
+    assert found.best == KDConfig(tau_t=4)
+    assert [(step.tried, step.reason) for step in found.path] == [(configs, "moved: +10.00 points on validation")]
+    coinciding = Table(lambda config: 80.0)
+    assert listed(DEFAULT_SPACE, coinciding, propose, teachers_coincide=True).best == DEFAULT_CONFIG
+    assert coinciding.asked == [DEFAULT_CONFIG, MSE, KDConfig(tau_t=4)]
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

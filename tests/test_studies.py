@@ -11,7 +11,7 @@ import pytest
 
 from kdrec.errors import BadArgument, DataError, KdrecError
 from kdrec.studies import Cell, Study
-from kdrec.types import Training
+from kdrec.types import KDConfig, Training
 
 FULL = """
 name = "demo"
@@ -109,7 +109,10 @@ def test_paths_of_own_data_start_at_the_study_file(file: Path):
         ("[space]\nalphas = 0.5", "demo.toml [space]: lists and single values are mixed up"),
         ("[rows]\ntrain = 3", "demo.toml [rows]: rows.train must be a whole number of at least 10, got 3"),
         ("[rows]\ntest = true", "rows.test must be a whole number"),
-        ('search = "gredy"', "search must be one of greedy, full, suggested, got 'gredy'; did you mean 'greedy'?"),
+        (
+            'search = "gredy"',
+            "search must be one of greedy, full, suggested, listed, got 'gredy'; did you mean 'greedy'?",
+        ),
         ("seeds = 0", "demo.toml: seeds must be a list, got 0"),
         ("seeds = [0, 0]", "seeds of study 'demo' must be distinct, at least one, got [0, 0]"),
         ("seeds = [-1]", "seed must be a whole number of at least 0, got -1"),
@@ -138,6 +141,68 @@ def test_a_wrong_file_gets_one_sentence(tmp_path: Path, change: str, sentence: s
         Study.load(path)
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
+
+
+LISTED = """
+name = "next"
+tasks = ["trec"]
+students = ["small"]
+search = "listed"
+
+[[configs]]
+alpha = 1
+tau_t = 4
+
+[[configs]]
+distance = "mse"
+"""
+
+
+def test_a_study_can_list_its_configurations(tmp_path: Path):
+    path = tmp_path / "next.toml"
+    path.write_text(LISTED, encoding="utf-8")
+    study = Study.load(path)
+    assert study.configs == (KDConfig(alpha=1.0, tau_t=4.0), KDConfig(distance="mse"))
+    assert Study.from_dict(json.loads(json.dumps(study.to_dict()))) == study
+
+
+def test_a_study_can_steer_the_recommender():
+    table = {"name": "x", "tasks": ["a"], "students": ["b"], "search": "suggested"}
+    study = Study.from_dict({**table, "trial_price": 0, "trust_default": "high", "batch": 3})
+    assert (study.trial_price, study.trust_default, study.batch) == (0, "high", 3)
+    assert Study.from_dict(study.to_dict()) == study
+    assert "batch" not in Study.from_dict(table).to_dict()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"search": "greedy", "batch": 2}, "batch is read by search = 'suggested' alone, and here search = 'greedy'"),
+        ({"search": "full", "trial_price": 0.1}, "trial_price is read by search = 'suggested' alone"),
+        ({"search": "full", "trust_default": "low"}, "trust_default is read by search = 'suggested' alone"),
+        ({"search": "suggested", "configs": [{}]}, "configs is read by search = 'listed' alone"),
+        ({"search": "suggested", "batch": 0}, "batch must be a whole number of at least 1, got 0"),
+        ({"search": "suggested", "trial_price": -1}, "trial_price must be a finite number of points of at least 0"),
+        ({"search": "suggested", "trust_default": "hihg"}, "got 'hihg'; did you mean 'high'?"),
+        ({"search": "listed"}, "write them as [[configs]] tables"),
+        ({"search": "listed", "configs": {"alpha": 1}}, "study: write configs as [[configs]] tables"),
+        (
+            {"search": "listed", "configs": [{"alpa": 1}]},
+            "[[configs]]: unknown key 'alpa'; did you mean 'alpha'?",
+        ),
+        ({"search": "listed", "configs": [{"alpha": 2}]}, "study [[configs]]: alpha must be in [0, 1], got 2"),
+        ({"search": "listed", "configs": [{"alpha": 0}]}, "alpha = 0 is the baseline"),
+        (
+            {"search": "listed", "configs": [{"distance": "mse"}, {"distance": "mse", "tau_t": 4}]},
+            "configs must be distinct, and 't_ll mse alpha=0.5' is listed twice",
+        ),
+        ({"search": "listed", "configs": [{}], "space": {"alphas": [0.5]}}, "a [space] beside them means nothing"),
+    ],
+)
+def test_what_a_strategy_does_not_read_is_refused(change: dict[str, Any], sentence: str):
+    with pytest.raises(BadArgument) as error:
+        Study.from_dict({"name": "x", "tasks": ["a"], "students": ["b"], **change})
+    assert sentence in str(error.value)
 
 
 @pytest.mark.parametrize(

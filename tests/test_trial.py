@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kdrec import catalog, trial
+from kdrec import catalog, history, trial
 from kdrec.errors import BadArgument, DataError, KdrecError, MismatchError
 from kdrec.home import Home
 from kdrec.studies import Cell, Study
@@ -107,9 +107,21 @@ class TestACell:
         before = Store.open(home).trials()[0]
         foreign = History((replace(result.trials[0], config=Settings.of(lr=1e-3)),))
         monkeypatch.setattr("kdrec.history.load", lambda home: foreign)
-        with pytest.raises(DataError, match=r"the study 'small' has alpha, .* and task 'vader_tweets' has lr$"):
-            trial.run_cell(small_study(search="suggested", seeds=[9]), CELL, home)
+        with pytest.raises(DataError, match=r"the study 'foreign' has alpha, .* and task 'vader_tweets' has lr$"):
+            trial.run_cell(small_study(name="foreign", search="suggested", seeds=[9]), CELL, home)
         assert Store.open(home).trials()[0] == before
+
+    def test_listed_configurations_are_run_and_no_other(self, searched: tuple[Home, trial.CellResult]) -> None:
+        home, before = searched
+        study = small_study(name="next", search="listed", space={}, configs=[{"distance": "mse"}, {"tau_t": 2.0}])
+        result = trial.run_cell(study, CELL, home)
+        assert [made.config for made in result.trials] == [
+            BASELINE_CONFIG,
+            KDConfig(distance="mse"),
+            KDConfig(tau_t=2.0),
+        ]
+        assert result.trials[1].run_id in {made.run_id for made in before.trials}
+        assert result.suggestion is None
 
     def test_the_teachers_trace_and_files_are_made_once(self, searched: tuple[Home, trial.CellResult]) -> None:
         home, _ = searched
@@ -117,6 +129,114 @@ class TestACell:
         trial.prepare_teacher(small_study(), "vader_tweets", "minilm", home)
         after = {path: path.stat().st_mtime_ns for path in (home.root / "teachers").rglob("*.safetensors")}
         assert before == after != {}
+
+
+SUGGESTED: dict[str, Any] = {
+    "name": "advised",
+    "search": "suggested",
+    "space": {"teachers": ["t_ll"], "teacher_temperatures": [1.0, 2.0], "student_temperatures": ["1"]},
+    "trial_price": 0.0,
+    "batch": 2,
+}
+"""Six configurations, each worth its price of nothing: the search tries them all."""
+
+
+def written(home: Home, cell: str = str(CELL)) -> tuple[Any, list[Any], str]:
+    """The parent run of the advised cell, its decisions as they were logged, and its note."""
+    store = Store.open(home)
+    [run] = [
+        run for run in store.ledger.runs([store.experiment("advised")], "cell") if run.data.tags["kdrec.cell"] == cell
+    ]
+    text = Path(store.ledger.client.download_artifacts(run.info.run_id, "decisions.json")).read_text()
+    return run, json.loads(text), text
+
+
+@pytest.fixture(scope="module")
+def advised(module_home: Home) -> tuple[Home, trial.CellResult, list[Any]]:
+    """Killed while its second batch is made; the world moves on; then run to its end."""
+    made: list[str] = []
+
+    def die(progress: trial.Progress) -> None:
+        made.append(progress.message)
+        if progress.done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trial.run_cell(small_study(**SUGGESTED), CELL, module_home, die)
+    early = written(module_home)[1]
+    store = Store.open(module_home)
+    own = store.trials()[0]
+    others = [
+        replace(t, features=replace(t.features, task=f"other{n}"), run_id=f"{n}{t.run_id}", fingerprint="")
+        for n in range(3)
+        for t in own
+    ]
+    history.add(module_home, History(tuple(others)))
+    history.sync(module_home, store.trials)  # now the history holds this cell's own trials, and other cells'
+    return module_home, trial.run_cell(small_study(**SUGGESTED), CELL, module_home), early
+
+
+@pytest.mark.slow
+class TestAnAdvisedCell:
+    def test_it_decides_after_a_kill_as_it_did_before(self, advised: tuple[Home, trial.CellResult, list[Any]]) -> None:
+        home, _, early = advised
+        assert 1 <= len(early) < len(written(home)[1])
+        assert written(home)[1][: len(early)] == early
+
+    def test_a_second_search_repeats_every_decision_to_the_byte_and_writes_no_point_twice(
+        self, advised: tuple[Home, trial.CellResult, list[Any]]
+    ) -> None:
+        home, result, _ = advised
+        run, decisions, text = written(home)
+        assert trial.run_cell(small_study(**SUGGESTED), CELL, home) == result
+        assert written(home)[2] == text
+        client = Store.open(home).ledger.client
+        for name in ("worth", "price"):
+            points = client.get_metric_history(run.info.run_id, f"decision/{name}")
+            assert [(point.step, point.value) for point in points] == [(d["step"], d[name]) for d in decisions]
+
+    def test_every_decision_is_told_with_its_worth_price_reason_proposals_and_forecast(
+        self, advised: tuple[Home, trial.CellResult, list[Any]]
+    ) -> None:
+        home, result, _ = advised
+        _, decisions, text = written(home)
+        assert [d["step"] for d in decisions] == list(range(len(decisions)))
+        proposed = [KDConfig(**config) for d in decisions for config in d["proposed"]]
+        assert proposed == [made.config for made in result.trials[1:]], "what was proposed is what was made, in order"
+        assert len(proposed) == len(set(proposed)) == 6, "at no price all is tried"
+        assert [len(d["proposed"]) for d in decisions] == [1, 2, 2, 1, 0]
+        assert [d["n_trials"] for d in decisions] == [0, 1, 3, 5, 6]
+        assert all(d["price"] == 0 and len(d["answer"]["gain"]) == 5 and d["reason"] for d in decisions)
+        assert (decisions[-1]["stop"], decisions[-1]["reason"]) == (True, "stop: every configuration has been tried")
+        assert len(text) < 100_000
+
+    def test_it_ends_with_the_suggestion(self, advised: tuple[Home, trial.CellResult, list[Any]]) -> None:
+        home, result, _ = advised
+        run, decisions, _ = written(home)
+        assert result.suggestion is not None
+        assert json.loads(json.dumps(result.suggestion.to_dict())) == decisions[-1]["answer"]
+        assert result.best == result.suggestion.config
+        note = run.data.tags["mlflow.note.content"]
+        assert note.startswith("**Suggested: ")
+        for d in decisions:
+            assert f"| {d['step']} | {d['n_trials']} | {d['worth']:.3f} | 0 |" in note
+        assert "every configuration has been tried" in note
+
+    def test_a_price_too_high_ends_after_the_suggestion_itself(
+        self, advised: tuple[Home, trial.CellResult, list[Any]]
+    ) -> None:
+        home, _, _ = advised
+        result = trial.run_cell(small_study(**{**SUGGESTED, "name": "dear", "trial_price": 90.0}), CELL, home)
+        assert [len(step.tried) for step in result.path][-1] == 0
+        assert {made.config for made in result.trials} >= {BASELINE_CONFIG, result.best}
+        assert "less than the price of 90 points" in result.path[-1].reason
+
+    def test_more_seeds_are_made_of_every_proposal(self, advised: tuple[Home, trial.CellResult, list[Any]]) -> None:
+        home, _, _ = advised
+        study = small_study(**{**SUGGESTED, "name": "seeds", "trial_price": 90.0, "seeds": [0, 1]})
+        result = trial.run_cell(study, CELL, home)
+        made = [(t.config, t.seed) for t in result.trials]
+        assert made[:4] == [(BASELINE_CONFIG, 0), (BASELINE_CONFIG, 1), (made[2][0], 0), (made[2][0], 1)]
 
 
 def _one_more_seed(home: Home) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 
@@ -16,16 +15,14 @@ from kdrec.errors import BadArgument
 from kdrec.recommend.answer import answer
 from kdrec.recommend.audit import Audit, audit
 from kdrec.recommend.belief import Belief, believe, learn_ways
+from kdrec.recommend.cost import learn_cost, summary
 from kdrec.recommend.evidence import gather
-from kdrec.recommend.gain import risk
+from kdrec.recommend.gain import leave_z, risk
 from kdrec.recommend.model import FIT_ROWS, fit, laplace_draws, left_out, nearest_rows, problem, take_apart
 from kdrec.recommend.table import Table, tabulate
+from kdrec.recommend.terms import DEFAULT_BUDGET, DEFAULT_TRIAL_PRICE, Terms
 from kdrec.space import Space
-from kdrec.types import Configuration, Floats, Gain, History, NextTrial, Suggestion, TaskFeatures
-
-DEFAULT_BUDGET: Final = 8
-DEFAULT_TRIAL_PRICE: Final = 0.05
-"""Points of the task's score that one trial must be expected to bring."""
+from kdrec.types import Configuration, Floats, Gain, History, NextTrial, Suggestion, TaskFeatures, TrustDefault
 
 __all__ = ["DEFAULT_BUDGET", "DEFAULT_TRIAL_PRICE", "suggest"]
 
@@ -35,8 +32,11 @@ def suggest(
     features: TaskFeatures,
     student: str,
     *,
-    budget: int = DEFAULT_BUDGET,
+    budget: int | None = None,
+    hours: float | None = None,
     trial_price: float | None = None,
+    hour_price: float | None = None,
+    trust_default: TrustDefault = "medium",
     space: Space | Sequence[Configuration] | None = None,
     seed: int = 0,
 ) -> Suggestion:
@@ -51,10 +51,17 @@ def suggest(
         What is known of the task; unknown features stay None.
     student : str
         Name of the student size; one that the history does not know is judged by `features.student_params`.
-    budget : int
-        How many next trials to propose: from 1 to the size of the space.
+    budget : int, optional
+        How many next trials to propose: from 1 to the size of the space; 8 by default.
+    hours : float, optional
+        Instead of a budget: as many next trials as are expected to be done in this time.
     trial_price : float, optional
         Points that a trial must be expected to bring to be worth making; 0.05 by default.
+    hour_price : float, optional
+        Instead of a trial's price: points that an hour of trials must be expected to bring.
+    trust_default : {"low", "medium", "high"}
+        How much evidence is demanded before the default is left: another configuration must be better with probability
+        0.5, 0.6 or 0.9.
     space : Space or sequence of Configuration, optional
         Configurations that may be suggested; the first of a sequence is the default. By default those of the history
         (of the default space if it is empty).
@@ -69,25 +76,37 @@ def suggest(
     Raises
     ------
     BadArgument
-        A budget, price, student or seed that cannot be meant.
+        A budget, price, trust, student or seed that cannot be meant, two that exclude each other, and hours or a price
+        of an hour where the history does not say how long a trial takes.
     DataError, MismatchError
         A history in fractions, of tasks that turn different knobs, or one that contradicts itself or the features.
     """
-    price = _checked(budget, trial_price, student, seed)
+    _check(student, seed)
+    terms = Terms(
+        budget=budget, hours=hours, trial_price=trial_price, hour_price=hour_price, trust_default=trust_default
+    )
     table = tabulate(history, features, student, space)
-    if budget > table.n_candidates and budget != DEFAULT_BUDGET:
-        raise BadArgument(f"budget must be at most {table.n_candidates}, the size of the space, got {budget}")
+    cost = learn_cost(history, table.tasks[table.asked_task], student)
+    terms.check(cost, table.n_candidates)
     rng = generator(seed)
     belief, audited = learn(table, rng)
-    found = answer(table, belief, budget, rng)
+    ready = terms.at_least(cost, table.configs[0], table.n_candidates)
+    found = answer(table, belief, ready, rng, leave_z(terms.trust_default))
     chosen, gains = found.chosen, found.gains
-    upcoming = tuple(
+    proposed = tuple(
         NextTrial(config=table.configs[config], worth=round(float(value), 4) + 0.0)
-        for config, value in zip(found.order[:budget], found.worth[:budget], strict=True)
+        for config, value in zip(found.order, found.worth, strict=True)
     )
-    stop, reason = _verdict(upcoming, gains, price)
+    upcoming = proposed[: terms.n_next(cost, [trial.config for trial in proposed])]
+    price = terms.price(cost, table.configs[chosen])
+    stop, reason = True, terms.nothing_fits(cost, proposed[0].config)
+    if upcoming:
+        within = gains if terms.hours is None else _within(gains, len(upcoming))
+        stop, reason = _verdict(upcoming, within, price)
     effect = _effect(found.net_C[chosen], found.sd_C[chosen])
     evidence = gather(table, chosen, *effect, audited.widen, len(found.order))
+    evidence["price"] = price
+    evidence["cost"] = summary(cost, table.configs[chosen], [trial.config for trial in upcoming])
     return Suggestion(
         task=features.task,
         student=student,
@@ -107,19 +126,17 @@ def generator(seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, 20240106356])
 
 
-def _checked(budget: int, trial_price: float | None, student: str, seed: int) -> float:
-    """Refuse what cannot be meant; return the price of a trial."""
-    for name, value, low in (("budget", budget, 1), ("seed", seed, 0)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < low:
-            raise BadArgument(f"{name} must be a whole number of at least {low}, got {value!r}")
+def _check(student: str, seed: int) -> None:
+    """Refuse what cannot be meant."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise BadArgument(f"seed must be a whole number of at least 0, got {seed!r}")
     if not isinstance(student, str) or not student:
         raise BadArgument(f"student must be a name, got {student!r}")
-    if trial_price is None:
-        return DEFAULT_TRIAL_PRICE
-    number = isinstance(trial_price, (int, float)) and not isinstance(trial_price, bool)
-    if not number or not math.isfinite(trial_price) or trial_price < 0:
-        raise BadArgument(f"trial_price must be a finite number of points of at least 0, got {trial_price!r}")
-    return float(trial_price)
+
+
+def _within(gains: Sequence[Gain], n_trials: int) -> tuple[Gain, ...]:
+    """Gains of as many trials as the hours allow: the others cannot be had for this budget."""
+    return tuple(gain for gain in gains if isinstance(gain.trials, int) and gain.trials <= n_trials)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,8 +8,9 @@ Shapes: C configurations, M components of the belief, N draws of the truth.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
@@ -18,12 +19,10 @@ import numpy.typing as npt
 from kdrec.recommend.belief import Belief, effects_variance
 from kdrec.recommend.design import crash_group
 from kdrec.recommend.table import Crashes
-from kdrec.types import Configuration, Floats, Gain, Ints
+from kdrec.types import Configuration, Floats, Gain, Ints, TrustDefault
 
-LEAVE_PROBABILITY: Final = 0.6
-"""Leave the default only for a configuration that is better with this probability."""
-LEAVE_Z: Final = 0.2533
-"""Its normal quantile: mean >= 0.2533 sd."""
+LEAVE_PROBABILITY: Final[Mapping[TrustDefault, float]] = {"low": 0.5, "medium": 0.6, "high": 0.9}
+"""Leave the default only for a configuration that is better with this probability, by trust in the default."""
 N_TRUTHS: Final = 2000
 """Draws of the truth: a Monte Carlo error of about 0.02 standard deviations in a mean gain."""
 STAGES: Final = (1, 2, 4, 8)
@@ -65,19 +64,33 @@ def risk(configs: Sequence[Configuration], crashes: Crashes) -> Risk:
     )
 
 
-def decide(net_NC: Floats, sd_NC: Floats, n_candidates: int) -> Ints:
-    """The configuration of highest expected net effect among those better than the default with probability 0.6.
+def leave_z(trust: TrustDefault = "medium") -> float:
+    """How many standard deviations above the default a mean must be: the normal quantile of `LEAVE_PROBABILITY`."""
+    return NormalDist().inv_cdf(LEAVE_PROBABILITY[trust])
 
-    Effects are relative to configuration 0, the default, whose row is 0: it wins every tie.
+
+LEAVE_Z: Final = leave_z()
+
+
+def decide(net_NC: Floats, sd_NC: Floats, n_candidates: int, z: float = LEAVE_Z) -> Ints:
+    """The configuration of highest expected net effect among those better than the default with enough probability.
+
+    Enough is where the mean is `z` standard deviations up. Effects are relative to configuration 0, the default, whose
+    row is 0: it wins every tie.
     """
-    allowed_NC = net_NC[:, :n_candidates] >= np.maximum(LEAVE_Z * sd_NC[:, :n_candidates], 1e-9)
+    allowed_NC = net_NC[:, :n_candidates] >= np.maximum(z * sd_NC[:, :n_candidates], 1e-9)
     allowed_NC[:, 0] = True
     best_N: Ints = np.argmax(np.where(allowed_NC, net_NC[:, :n_candidates], -np.inf), axis=1)
     return best_N
 
 
 def play(
-    belief: Belief, danger: Risk, order: Sequence[int], n_candidates: int, rng: np.random.Generator
+    belief: Belief,
+    danger: Risk,
+    order: Sequence[int],
+    n_candidates: int,
+    rng: np.random.Generator,
+    z: float = LEAVE_Z,
 ) -> tuple[Floats, tuple[int, ...]]:
     """True gains (draws x stages) over the suggestion `order[0]` when the rest of `order` is tried; and the stages.
 
@@ -100,7 +113,7 @@ def play(
         crashed_N = rng.random(len(truth_NC)) < chance_NC[:, config]
         tuner.learn(config, score_N, crashed_N)
         if n_trials in stages:
-            chosen_N = decide(*tuner.opinion(danger), n_candidates)
+            chosen_N = decide(*tuner.opinion(danger), n_candidates, z)
             gains_by_trials[n_trials] = net_NC[everyone, chosen_N] - net_NC[:, order[0]]
     if 0 in stages:
         gains_by_trials[0] = np.zeros(len(truth_NC))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Final
 
-from kdrec.types import Candidate, Configuration, KDConfig, TaskFeatures, TeacherChoice, Training, Trial
+from kdrec.types import Candidate, Configuration, Decision, KDConfig, TaskFeatures, TeacherChoice, Training, Trial
 
 NOTE_LIMIT: Final = 7500
 
@@ -115,7 +115,14 @@ def teacher_note(task: str, candidates: Sequence[Candidate], selection: Mapping[
     )
 
 
-def closing_note(opening: str, trials: Sequence[Trial], *, path: Sequence[str], best: KDConfig) -> str:
+def closing_note(
+    opening: str,
+    trials: Sequence[Trial],
+    *,
+    path: Sequence[str],
+    best: KDConfig,
+    decisions: Sequence[Decision] = (),
+) -> str:
     """Description of a finished cell: the answer, the opening, the way to it, and the table of trials.
 
     Parameters
@@ -128,6 +135,8 @@ def closing_note(opening: str, trials: Sequence[Trial], *, path: Sequence[str], 
         One line per step of the search: what was tried, what was kept, and why.
     best : KDConfig
         The configuration chosen on validation.
+    decisions : sequence of Decision, optional
+        What the recommender said, of a search that asked it: shown as a table in place of `path`.
 
     Returns
     -------
@@ -138,14 +147,36 @@ def closing_note(opening: str, trials: Sequence[Trial], *, path: Sequence[str], 
     for trial in trials:
         by_config.setdefault(trial.config, []).append(trial)
     chosen = by_config.get(best, [])
-    answer = f"**Best on validation: {escaped(best.label())}**, " + ", ".join(
+    title = "Suggested" if decisions else "Best on validation"
+    answer = f"**{title}: {escaped(best.label())}**, " + ", ".join(
         f"{words} {_mean(chosen, name)}" for words, name in (("validation", "val_score"), ("test", "test_score"))
     )
     steps = [f"{number}. {escaped(step)}" for number, step in enumerate(path, 1)]
     steps = ["How the search went:", "", *steps] if steps else []
+    steps = _advice(decisions) if decisions else steps
     head = "\n".join([answer, "", opening, "", *steps, ""])  # MLflow folds a description after its first lines
     ranked = sorted(by_config.items(), key=lambda pair: _rank(pair[1]))
     return _with_table(head, [_table_row(config, same, config == best) for config, same in ranked])
+
+
+def _advice(decisions: Sequence[Decision]) -> list[str]:
+    """How the recommender was asked, step by step, and where that ended."""
+    rows = []
+    for d in decisions:
+        proposed = ", ".join(config.label() for config in d.proposed) or "nothing more"
+        cells = (str(d.step), str(d.n_trials), f"{d.worth:.3f}", f"{d.price:g}", escaped(proposed), escaped(d.reason))
+        rows.append(f"| {' | '.join(cells)} |")
+    over = "".join(
+        f" Trying all the rest would gain {gain.mean:+.2f} points (80 %: {gain.lo80:.2f} to {gain.hi80:.2f})."
+        for gain in decisions[-1].answer.gain
+        if gain.trials == "all"
+    )
+    head = ("| Step | Trials | Worth | Price | Tried next | Why |", "|--:|--:|--:|--:|---|---|")
+    about = (
+        "Worth is what a trial is forecast to gain, at the best number of trials, in points; it is weighed against the "
+        "price of a trial. All answers are in the artifact `decisions.json`."
+    )
+    return ["How the recommender was asked:", "", *head, *rows, "", f"{about}{over}"]
 
 
 _TABLE_HEAD: Final = (

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 from kdrec.errors import BadArgument, MismatchError, StoreError
 from kdrec.home import Home
 from kdrec.tracking.connect import connect
+from kdrec.tracking.decisions import pinned_history, write_decisions
 from kdrec.tracking.ledger import Ledger, Measurement, now_milliseconds
 from kdrec.tracking.notes import escaped, study_note, trial_name
 from kdrec.tracking.runs import (
@@ -38,7 +39,18 @@ from kdrec.tracking.runs import (
     trial_of,
 )
 from kdrec.tracking.teachers import write_teacher
-from kdrec.types import SCHEMA_VERSION, Candidate, KDConfig, TaskFeatures, TeacherChoice, Training, Trial, check_name
+from kdrec.types import (
+    SCHEMA_VERSION,
+    Candidate,
+    Decision,
+    History,
+    KDConfig,
+    TaskFeatures,
+    TeacherChoice,
+    Training,
+    Trial,
+    check_name,
+)
 
 OVERLAP_MILLISECONDS: Final = 3_600_000
 """A reading starts this long before the last one ended: clocks of workers differ, and readers know a run by its id."""
@@ -137,6 +149,18 @@ class Store:
             self.ledger.reopen(run_id)
         self.ledger.write(run_id, tags=tags)
         return run_id
+
+    def log_decisions(self, run_id: str, decisions: Sequence[Decision]) -> None:
+        """Write what a search was advised so far to its cell's parent run.
+
+        `decision/worth` and `decision/price` are curves in points over the steps; `decisions.json` holds every answer.
+        The same decisions twice leave one copy.
+        """
+        write_decisions(self.ledger, run_id, decisions)
+
+    def pinned_history(self, run_id: str, past: History) -> tuple[History, int]:
+        """What of `past` a cell's first search knew, and how many trials it knew are gone; the first pins all of it."""
+        return pinned_history(self.ledger, run_id, past)
 
     def close_cell(self, run_id: str, metrics: Mapping[str, float], note: str) -> None:
         """Finish a cell's parent run: summary metrics, and the note that tells the result (`closing_note`)."""

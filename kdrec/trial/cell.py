@@ -6,18 +6,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kdrec import catalog, encoder, history, recommend, sources
+from kdrec import catalog, encoder, history, sources
 from kdrec.home import Home
-from kdrec.search import STRATEGIES, Proposal, SearchStep
+from kdrec.search import STRATEGIES, Proposal, Propose, SearchStep
 from kdrec.space import check_one_space
 from kdrec.studies import Cell, Study
 from kdrec.tracking import Store, cell_note, closing_note
+from kdrec.trial.advice import Adviser, decision
 from kdrec.trial.bench import Bench
 from kdrec.trial.one import Place, run_trial
-from kdrec.types import BASELINE_CONFIG, Candidate, History, KDConfig, Trial, trainable
-
-BATCH_OF_SUGGESTIONS = 2
-"""Trials made between two questions to the recommender: more would spend what a stop could save."""
+from kdrec.types import BASELINE_CONFIG, Candidate, Decision, KDConfig, Suggestion, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +33,16 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True, kw_only=True)
 class CellResult:
-    """A searched cell: its trials (the labels-only baseline among them), the way of the search, and its end."""
+    """A searched cell: its trials (the labels-only baseline among them), the way of the search, and its end.
+
+    Where the recommender was asked, `suggestion` is its last answer.
+    """
 
     cell: Cell
     trials: tuple[Trial, ...]
     path: tuple[SearchStep, ...]
     best: KDConfig
+    suggestion: Suggestion | None = None
 
 
 def _silent(_: Progress) -> None:
@@ -84,6 +86,13 @@ def run_cell(study: Study, cell: Cell, home: Home, on_progress: OnProgress = _si
     return runner.search()
 
 
+def _way(study: Study) -> str:
+    """How a study searches, in a few words for the note."""
+    if study.search == "listed":
+        return f"the {len(study.configs)} configurations listed in the study"
+    return f"{study.search}, from {study.space.default().label()}"
+
+
 class _Runner:
     """Searches one cell and tells how far it has come."""
 
@@ -97,7 +106,7 @@ class _Runner:
         rows = {name: len(getattr(bench.task, name)) for name in ("train", "validation", "test")}
         training = self.study.training_for(cell, self.study.seeds[0])
         seeds = ", ".join(str(seed) for seed in self.study.seeds)
-        searched = f"{self.study.search}, from {self.study.space.default().label()}, seeds {seeds}"
+        searched = f"{_way(self.study)}, seeds {seeds}"
         self.note = cell_note(student.name, features, training=training, rows=rows, searched=searched)
         experiment_id = store.experiment(self.study.name)
         self.place = Place(
@@ -111,17 +120,22 @@ class _Runner:
             experiment_id=experiment_id,
             parent_run_id=store.open_cell(experiment_id, str(cell), features, self.note, training=training, rows=rows),
         )
+        self.decisions: list[Decision] = []
         self.done, self.expected = 0, self._guess()
 
     def search(self) -> CellResult:
         """The baseline, then the strategy; the parent run is closed with what was found."""
-        if self.study.search == "suggested":  # a history of other knobs is refused before anything is trained
-            past = history.load(self.place.bench.home)
-            check_one_space(past, {f"the study {self.study.name!r}": self.study.space.configs()})
+        propose = self._advised() if self.study.search == "suggested" else self._listed
         baseline = self.evaluate([BASELINE_CONFIG])
         strategy = STRATEGIES[self.study.search]
-        found = strategy(self.study.space, self.evaluate, self._propose, teachers_coincide=self.coincide)
-        result = CellResult(cell=self.place.cell, trials=(*baseline, *found.trials), path=found.path, best=found.best)
+        found = strategy(self.study.space, self.evaluate, propose, teachers_coincide=self.coincide)
+        result = CellResult(
+            cell=self.place.cell,
+            trials=(*baseline, *found.trials),
+            path=found.path,
+            best=found.best,
+            suggestion=self.decisions[-1].answer if self.decisions else None,
+        )
         self._close(result)
         return result
 
@@ -138,23 +152,37 @@ class _Runner:
         self._tell(f"{config.label()}: {score} ({time.monotonic() - started:.0f} s)")
         return trial
 
-    def _propose(self, trials: Sequence[Trial]) -> Proposal:
-        """What the recommender would try next, given all history and this cell's own trials."""
-        bench, tried = self.place.bench, {trial.config for trial in trials}
-        past = [trial for trial in history.load(bench.home) if trial.run_id not in {t.run_id for t in trials}]
-        answer = recommend.suggest(
-            History((*past, *trials)), self.place.features, self.place.student.name, space=self.study.space
-        )
-        best = trainable(answer.config)
-        if best not in tried:
-            return Proposal(configs=(best,), stop=False, reason="the suggestion itself", best=best)
-        configs = tuple(trainable(trial.config) for trial in answer.next)[:BATCH_OF_SUGGESTIONS]
-        return Proposal(configs=configs, stop=answer.stop, reason=answer.reason, best=best)
+    def _listed(self, trials: Sequence[Trial]) -> Proposal:
+        """What the study lists; the searches that list nothing do not ask."""
+        configs = self.study.configs
+        return Proposal(configs=configs, stop=bool(trials), reason="listed in the study", best=configs[0])
+
+    def _advised(self) -> Propose:
+        """The recommender, answering from what was known when this cell was first searched; each answer is logged."""
+        adviser = self._adviser()
+
+        def propose(trials: Sequence[Trial]) -> Proposal:
+            proposal = adviser(trials)
+            self.decisions.append(decision(len(self.decisions), trials, proposal))
+            self.place.store.log_decisions(self.place.parent_run_id, self.decisions)
+            return proposal
+
+        return propose
+
+    def _adviser(self) -> Adviser:
+        place, bench = self.place, self.place.bench
+        past, n_gone = place.store.pinned_history(place.parent_run_id, history.load(bench.home))
+        if n_gone:
+            self._tell(f"{n_gone} trials that this search knew before are gone: it may take another way")
+        # a history of other knobs is refused before anything is trained
+        check_one_space(past, {f"the study {self.study.name!r}": self.study.space.configs()})
+        return Adviser.of(self.study, past, place.features, place.student.name, teachers_coincide=self.coincide)
 
     def _guess(self) -> int:
         """Trials a search will want: the whole grid, or for greedy one pass over the knobs and half of another."""
         grid = len(self.study.space.configs(teachers_coincide=self.coincide))
-        return (1 + (grid if self.study.search == "full" else min(grid, 11))) * len(self.study.seeds)
+        expected = {"full": grid, "listed": len(self.study.configs)}.get(self.study.search, min(grid, 11))
+        return (1 + expected) * len(self.study.seeds)
 
     def _close(self, result: CellResult) -> None:
         path = [f"{step.knob}: {step.kept.label()} ({step.reason})" for step in result.path]
@@ -164,7 +192,7 @@ class _Runner:
             for name in ("val_score", "test_score")
             if (values := [value for trial in best if (value := getattr(trial, name)) is not None])
         }
-        note = closing_note(self.note, result.trials, path=path, best=result.best)
+        note = closing_note(self.note, result.trials, path=path, best=result.best, decisions=self.decisions)
         self.place.store.close_cell(self.place.parent_run_id, {**summary, "n_trials": len(result.trials)}, note)
         self.expected = self.done
         self._tell("searched")

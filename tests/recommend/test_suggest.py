@@ -10,6 +10,7 @@ import pytest
 
 from kdrec.errors import BadArgument, DataError, MismatchError
 from kdrec.recommend import suggest
+from kdrec.recommend.gain import LEAVE_PROBABILITY, decide, leave_z
 from kdrec.space import DEFAULT_SPACE, Space
 from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, History, KDConfig, TaskFeatures, Trial
 
@@ -232,3 +233,32 @@ def test_tasks_left_out_of_the_learning_are_said():
     rows = [trial(f"t{n:02d}", c, float(80 + rng.normal())) for n in range(20) for c in DEFAULT_SPACE.configs()]
     notes = suggest(History(tuple(rows)), NEW, "small").evidence["notes"]
     assert any("72 of 480 measured configurations" in note for note in notes)
+
+
+def test_trust_in_the_default_is_the_probability_that_is_demanded_of_another():
+    """One configuration whose effect is normal: it is taken when its probability of being better reaches the bar."""
+    from scipy.stats import norm
+
+    for trust, wanted in LEAVE_PROBABILITY.items():
+        z = norm.ppf(wanted)
+        for net, leaves in ((z + 0.01, True), (z - 0.01, False)):
+            chosen = decide(np.array([[0.0, net]]), np.array([[0.0, 1.0]]), 2, leave_z(trust))
+            assert bool(chosen[0]) == (leaves and net > 0), (trust, net)
+    assert list(LEAVE_PROBABILITY.values()) == [0.5, 0.6, 0.9]
+
+
+def test_the_more_the_default_is_trusted_the_more_evidence_is_asked_for():
+    left = dict.fromkeys(LEAVE_PROBABILITY, 0)
+    for lead in (0.4, 0.7, 1.0, 1.4, 2.0):
+        past = history(3, lambda _, lead=lead: lead, noise=0.4)
+        for trust, wanted in LEAVE_PROBABILITY.items():
+            answer = suggest(past, NEW, "small", trust_default=trust)
+            assert answer.is_default or answer.evidence["expected_effect"]["p_better"] >= wanted - 1e-3
+            left[trust] += not answer.is_default
+    assert left["low"] >= left["medium"] >= left["high"]
+    assert left["low"] > left["high"]
+
+
+def test_medium_trust_is_what_is_taken_for_granted():
+    past = history(3, lambda _: 1.0)
+    assert dumped(suggest(past, NEW, "small")) == dumped(suggest(past, NEW, "small", trust_default="medium"))

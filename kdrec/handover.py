@@ -1,0 +1,152 @@
+"""A suggestion handed over: a study file that runs exactly the suggested configuration and the proposed next trials.
+
+What a study needs beyond an answer (rows, how teacher and student are trained) is taken from another study file, or
+left to the defaults of a study. The file is written by hand, key by key, since Python reads TOML and does not write it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final
+
+from kdrec import catalog, tasks
+from kdrec.errors import BadArgument
+from kdrec.studies import Cell, OwnData, Study
+from kdrec.types import History, KDConfig, Suggestion, check_name, trainable
+
+HEAD: Final = """\
+# Runs what kdrec suggested for {cell}: the suggestion itself, then the next trials in their order.
+#   python -m flows.study {name}
+"""
+
+
+def study_of(
+    answer: Suggestion, name: str, past: History, *, own: OwnData | None = None, like: Study | None = None
+) -> Study:
+    """The study that runs a suggestion and its next trials.
+
+    Parameters
+    ----------
+    answer : Suggestion
+        Its task and student make the one cell of the study.
+    name : str
+        Name of the study.
+    past : History
+        Tells which seed makes every next trial a new one.
+    own : OwnData, optional
+        The user's own file, with absolute paths, when the task is one.
+    like : Study, optional
+        Where rows and training are taken from; the defaults of a study otherwise.
+
+    Raises
+    ------
+    BadArgument
+        When a study cannot name the task or the student.
+    """
+    check_name("name of a study (the name of its file)", name)
+    data = {answer.task: own} if own else {t: d for t, d in (like.data if like else {}).items() if t == answer.task}
+    if not data and answer.task not in tasks.known():
+        raise BadArgument(
+            f"a study cannot be written for {answer.task!r}: its rows are not known here; name a task of the "
+            "catalogue, a file, or --like a study that has its [data]"
+        )
+    catalog.teacher_of(answer.student)
+    upcoming = [trainable(trial.config) for trial in answer.next]
+    study = Study(
+        name=name,
+        tasks=(answer.task,),
+        students=(answer.student,),
+        search="listed",
+        configs=tuple(dict.fromkeys([trainable(answer.config), *upcoming])),
+        seeds=(_seed(answer, upcoming, past),),
+        data=data,
+    )
+    if like is None:
+        return study
+    cell = Cell(task=answer.task, student=answer.student)
+    return replace(study, rows=like.rows, teacher=like.teacher, training=like.training_for(cell, like.training.seed))
+
+
+def write(study: Study, path: Path) -> None:
+    """Write a study file that reads back as `study`; a file that is there is never written over."""
+    if path.suffix != ".toml":
+        raise BadArgument(f"a study file ends in .toml, got {str(path)!r}")
+    text = HEAD.format(cell=study.cells()[0], name=path) + "\n" + to_toml(_sparse(study))
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise BadArgument(f"{path} is there already, and is not written over; name another file") from None
+
+
+def to_toml(table: Mapping[str, Any], prefix: str = "") -> str:
+    """TOML of plain values: own keys first, then tables, then arrays of tables.
+
+    >>> print(to_toml({"a": 1, "b": {"c": [0.5, "x"]}, "d": [{"e": True}]}))
+    a = 1
+    <BLANKLINE>
+    [b]
+    c = [0.5, "x"]
+    <BLANKLINE>
+    [[d]]
+    e = true
+    <BLANKLINE>
+    """
+    own = {key: value for key, value in table.items() if not _is_table(value) and not _is_tables(value)}
+    text = "".join(f"{_key(key)} = {_value(value)}\n" for key, value in own.items())
+    for key, value in table.items():
+        inner = f"{prefix}{_key(key)}"
+        if _is_table(value):
+            head = f"\n[{inner}]\n" if not value or any(not _is_table(v) for v in value.values()) else ""
+            text += head + to_toml(value, f"{inner}.")
+        elif _is_tables(value):
+            text += "".join(f"\n[[{inner}]]\n{to_toml(entry, f'{inner}.')}" for entry in value)
+    return text
+
+
+def _seed(answer: Suggestion, upcoming: Sequence[KDConfig], past: History) -> int:
+    """The first seed with which no next trial was made yet: a trial that is found again tells nothing new."""
+    used = {
+        trial.seed
+        for trial in past
+        if (trial.task, trial.student) == (answer.task, answer.student) and trial.config in upcoming
+    }
+    return next(seed for seed in range(len(used) + 1) if seed not in used)
+
+
+def _sparse(study: Study) -> dict[str, Any]:
+    """What a file has to say: keys that differ from a study's defaults."""
+    table = study.to_dict()
+    bare = Study(name=study.name, tasks=study.tasks, students=study.students).to_dict()
+    for key in ("space", "rows", "teacher", "training"):
+        table[key] = {name: value for name, value in table[key].items() if value != bare[key].get(name)}
+    plain = asdict(KDConfig())
+    table["configs"] = [
+        {name: value for name, value in config.items() if name != "scale_soft_loss" or value != plain[name]}
+        for config in table["configs"]
+    ]
+    return {key: value for key, value in table.items() if value not in ({}, [])}
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _is_tables(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and bool(value) and all(_is_table(item) for item in value)
+
+
+def _key(key: str) -> str:
+    """A bare key where TOML allows it."""
+    bare = key.isascii() and key.replace("-", "").replace("_", "").isalnum()
+    return key if bare else _value(key)
+
+
+def _value(value: Any) -> str:
+    """A scalar or a list of them; JSON's spelling is TOML's, but for one control character."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_value, value))}]"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,246 @@
+"""What a trial costs in seconds, learned from the seconds of past trials; and what a budget in hours buys.
+
+    log seconds = level + slopes · (log training tokens, log student parameters) + task + student + loss + cell + noise
+
+Every effect is shrunk to zero by a normal prior, so a task, student or cell with trials of its own is judged by these
+and any other by the pool. Noise has Student-t tails (a machine that slept is no dear trial). Exact Gaussian algebra
+for given weights; the weights are iterated.
+
+Shapes: N trials, G groups of trials that share every effect (task, student, loss), P effects.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any, Final
+
+import numpy as np
+
+from kdrec.types import Configuration, Floats, History, Ints, TaskFeatures, Trial
+
+LEVEL_SD: Final = 2.0
+SLOPES: Final = ((0.8, 0.3), (0.5, 0.4))
+"""Prior mean and deviation of the slopes: seconds grow a little slower than tokens, as fixed costs stay, and slower
+than parameters, since embeddings are looked up rather than multiplied."""
+EFFECT_SD: Final = {"task": 0.4, "student": 0.5, "loss": 0.15, "cell": 0.3}
+"""Prior deviation of effects, in log seconds."""
+NOISE_PRIOR: Final = (0.15, 4.0)
+"""Deviation of log seconds between equal trials, and the trials this belief counts for."""
+TAIL_DF: Final = 4.0
+"""Degrees of freedom of the noise: the smaller, the less an outlier weighs."""
+ROUNDS: Final = 12
+Z80: Final = 1.2816
+
+Effects = dict[tuple[str, str], float]
+"""One row of the design: kind and name of an effect, and how much of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Expected seconds with their 80 % interval."""
+
+    seconds: float
+    lo80: float
+    hi80: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cost:
+    """What trials of the asked task and student are expected to take."""
+
+    n_trials: int
+    n_own_trials: int
+    columns: tuple[tuple[str, str], ...]
+    mean_P: Floats
+    cov_PP: Floats
+    noise: float
+    shared: Effects
+    """Effects of the asked cell, but for the loss."""
+    doubt: float
+    """Variance of the asked cell's log seconds from features that are not known."""
+
+    def trial(self, config: Configuration) -> Estimate:
+        """One trial: the noise of a single run is inside."""
+        return self.total([config])
+
+    def seconds(self, configs: Sequence[Configuration]) -> list[float]:
+        """Expected seconds of each."""
+        return [self.trial(config).seconds for config in configs]
+
+    def affordable(self, configs: Sequence[Configuration], hours: float) -> int:
+        """How many of `configs`, in this order, are expected to be done within `hours`."""
+        spent = np.cumsum(self.seconds(configs))
+        return int(np.searchsorted(spent, hours * 3600 * (1 + 1e-9), side="right"))
+
+    def total(self, configs: Sequence[Configuration]) -> Estimate:
+        """All of them, one seed each. What is not known of the cell is shared by all, noise is not."""
+        if not configs:
+            return Estimate(seconds=0.0, lo80=0.0, hi80=0.0)
+        means, variances = zip(*(self._log_seconds(config) for config in configs), strict=True)
+        each = [math.exp(m + (v + self.noise**2) / 2) for m, v in zip(means, variances, strict=True)]
+        middle = sum(math.exp(mean) for mean in means)
+        spread = Z80 * math.sqrt(fmean(variances) + self.noise**2 / len(configs))
+        return Estimate(seconds=sum(each), lo80=middle * math.exp(-spread), hi80=middle * math.exp(spread))
+
+    def _log_seconds(self, config: Configuration) -> tuple[float, float]:
+        """Mean and variance of the log seconds of a trial, without its noise."""
+        effects = {**self.shared, ("loss", _loss(config)): 1.0}
+        row_P = np.array([effects.get(column, 0.0) for column in self.columns])
+        unseen = sum(_prior(*column)[1] ** 2 * x**2 for column, x in effects.items() if column not in self.columns)
+        return float(row_P @ self.mean_P), float(row_P @ self.cov_PP @ row_P) + unseen + self.doubt
+
+
+def learn_cost(history: History, features: TaskFeatures, student: str) -> Cost | None:
+    """Learn what a trial costs.
+
+    Parameters
+    ----------
+    history : History
+        Completed trials with positive seconds count; one that diverged ended early and tells nothing.
+    features : TaskFeatures
+        Of the task asked about.
+    student : str
+        The student asked about.
+
+    Returns
+    -------
+    Cost or None
+        None when no trial tells.
+    """
+    timed = [trial for trial in history if trial.status == "completed" and trial.seconds > 0]
+    if not timed:
+        return None
+    sizes = _Sizes.of(timed)
+    groups: dict[tuple[str, str, str], list[Trial]] = {}
+    for trial in timed:
+        groups.setdefault((trial.task, trial.student, _loss(trial.config)), []).append(trial)
+    names = sorted(groups)  # one order, whatever the order of the history
+    rows = [{**sizes.effects(groups[name][0].features, name[1], name[0])[0], ("loss", name[2]): 1.0} for name in names]
+    columns = tuple(sorted({column for row in rows for column in row}))
+    x_GP = np.array([[row.get(column, 0.0) for column in columns] for row in rows])
+    log_N = np.array([math.log(s) for name in names for s in sorted(t.seconds for t in groups[name])])
+    group_N = np.repeat(np.arange(len(names)), [len(groups[name]) for name in names])
+    shared, doubt = sizes.effects(features, student, features.task)
+    mean_P, cov_PP, noise = _fit(columns, x_GP, log_N, group_N)
+    return Cost(
+        n_trials=len(timed),
+        n_own_trials=sum(trial.task == features.task and trial.student == student for trial in timed),
+        columns=columns,
+        mean_P=mean_P,
+        cov_PP=cov_PP,
+        noise=noise,
+        shared=shared,
+        doubt=doubt,
+    )
+
+
+UNKNOWN: Final = "no completed trial of this history says how long it took"
+
+
+def summary(cost: Cost | None, chosen: Configuration, upcoming: Sequence[Configuration]) -> dict[str, Any] | None:
+    """Plain values for an answer: seconds of one trial (the suggestion) and of all next trials together."""
+    if cost is None:
+        return None
+    one, total = cost.trial(chosen), cost.total(upcoming)
+    return {
+        "seconds_per_trial": _rounded(one.seconds),
+        "lo80": _rounded(one.lo80),
+        "hi80": _rounded(one.hi80),
+        "next_trials_seconds": _rounded(total.seconds),
+        "next_trials_lo80": _rounded(total.lo80),
+        "next_trials_hi80": _rounded(total.hi80),
+        "n_trials": cost.n_trials,
+        "n_own_trials": cost.n_own_trials,
+    }
+
+
+def _rounded(seconds: float) -> float:
+    """Three figures: more would be invented, and would differ between machines."""
+    return float(f"{seconds:.3g}")
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """What is typical of this history's tasks and students, for those that do not say."""
+
+    tokens: float
+    log_size: tuple[float, float]
+    log_params: tuple[float, float]
+    own_params: dict[str, int]
+
+    @classmethod
+    def of(cls, trials: Sequence[Trial]) -> _Sizes:
+        features = list({trial.task: trial.features for trial in trials}.values())
+        own = {t.student: t.features.student_params for t in trials if t.features.student_params}
+        tokens = [f.mean_tokens for f in features if f.mean_tokens]
+        typical = median(tokens) if tokens else 20.0
+        sizes = [math.log(f.n_train * (f.mean_tokens or typical)) for f in features if f.n_train]
+        return cls(typical, _centre(sizes, 8.0), _centre([math.log(n) for n in own.values()], 16.0), own)
+
+    def effects(self, features: TaskFeatures, student: str, task: str) -> tuple[Effects, float]:
+        """Effects of a cell, and the variance that its unknown features leave."""
+        doubt = 0.0
+        size, params = self.log_size[0], self.log_params[0]
+        if features.n_train:
+            size = math.log(features.n_train * (features.mean_tokens or self.tokens))
+            doubt += 0.0 if features.mean_tokens else (SLOPES[0][0] * 0.5) ** 2
+        else:
+            doubt += (SLOPES[0][0] * self.log_size[1]) ** 2
+        n_params = self.own_params.get(student) or features.student_params
+        if n_params:
+            params = math.log(n_params)
+        else:
+            doubt += (SLOPES[1][0] * self.log_params[1]) ** 2
+        return {
+            ("level", ""): 1.0,
+            ("slope", "size"): size - self.log_size[0],
+            ("slope", "params"): params - self.log_params[0],
+            ("task", task): 1.0,
+            ("student", student): 1.0,
+            ("cell", f"{task}/{student}"): 1.0,
+        }, doubt
+
+
+def _centre(values: Sequence[float], otherwise: float) -> tuple[float, float]:
+    """Mean and spread; a spread of at least 1 in logs, since few tasks say little of the next one."""
+    if not values:
+        return otherwise, 1.5
+    middle = fmean(values)
+    return middle, max(1.0, math.sqrt(fmean((value - middle) ** 2 for value in values)))
+
+
+def _loss(config: Configuration) -> str:
+    """What an example costs differs by the loss: the baseline has no teacher at all."""
+    return "labels only" if config.is_baseline else str(config.knobs().get("distance", ""))
+
+
+def _prior(kind: str, name: str) -> tuple[float, float]:
+    """Prior mean and deviation of an effect."""
+    if kind == "slope":
+        return SLOPES[name == "params"]
+    return 0.0, LEVEL_SD if kind == "level" else EFFECT_SD[kind]
+
+
+def _fit(
+    columns: Sequence[tuple[str, str]], x_GP: Floats, log_N: Floats, group_N: Ints
+) -> tuple[Floats, Floats, float]:
+    """Posterior mean and covariance of the effects, and the noise."""
+    prior_P, sd_P = np.array([_prior(*column) for column in columns]).T
+    prior_P = np.where([kind == "level" for kind, _ in columns], np.median(log_N), prior_P)
+    n_G = np.bincount(group_N)
+    expected_N: Floats = np.array([np.median(log_N[group_N == g]) for g in range(len(n_G))])[group_N]
+    noise, weight = NOISE_PRIOR
+    for _ in range(ROUNDS):
+        square_N = (log_N - expected_N) ** 2
+        weight_N = (TAIL_DF + 1) / (TAIL_DF + square_N / noise**2)
+        noise = math.sqrt(((weight_N * square_N).sum() + weight * NOISE_PRIOR[0] ** 2) / (len(log_N) + weight))
+        weight_G = np.bincount(group_N, weight_N) / noise**2
+        pull_G = np.bincount(group_N, weight_N * log_N) / noise**2
+        precision_PP = (x_GP.T * weight_G) @ x_GP + np.diag(sd_P**-2.0)
+        cov_PP: Floats = np.asarray(np.linalg.inv(precision_PP), dtype=np.float64)
+        mean_P: Floats = cov_PP @ (x_GP.T @ pull_G + prior_P / sd_P**2)
+        expected_N = np.asarray((x_GP @ mean_P)[group_N], dtype=np.float64)
+    return mean_P, cov_PP, noise
