@@ -18,12 +18,13 @@ from typing import Final
 import numpy as np
 
 from kdrec.recommend.design import LEVELS
-from kdrec.recommend.model import CELL_SD, LeftOut, Problem, Scales, covariance, take_apart
+from kdrec.recommend.model import CELL_SD, DEPARTURE, LeftOut, Problem, Scales, covariance, take_apart
 from kdrec.types import Floats, Ints
 
 WAYS: Final = ("follows", "goes its own way", "is opposite")
-WAYS_PRIOR: Final = np.array([9.0, 0.7, 0.3])
-"""Dirichlet prior of how tasks relate to the rest, as if ten tasks had been seen."""
+WAYS_PRIOR: Final = np.array([5.7, 0.2, 0.1])
+"""Dirichlet prior of how tasks relate to the rest, as if six tasks had been seen: a dozen that agree all but rule out
+the others, one that was odd makes the next odd one likely enough to be looked for."""
 N_FACTORS: Final = 7
 N_GROUPS: Final = 3
 
@@ -132,17 +133,14 @@ def _components(theta: Floats, p: Problem, ways: Floats) -> Iterator[tuple[float
     """Weight, mean and covariance of the asked cell's scores, for every way and factor; weights sum to 1."""
     s = take_apart(theta, p)
     own_O = p.task_D[p.cell_R] == p.task_D[p.asked]
-    own, others = np.flatnonzero(own_O), np.flatnonzero(~own_O)
-    n_configs = len(p.expected_C)
-    cell_B = np.append(np.full(n_configs, p.asked), p.cell_R[own])
-    config_B = np.append(np.arange(n_configs), p.config_R[own])
-    prior_BB = s.shared_DD[np.ix_(cell_B, cell_B)] * s.alike_CC[np.ix_(config_B, config_B)]
-    mean_B, cov_BB = _told_by_others(s, p, cell_B, config_B, prior_BB, others)
+    block = _Block.of(p, np.flatnonzero(own_O))
+    prior_BB = s.shared_DD[np.ix_(block.cell_B, block.cell_B)] * s.alike_CC[np.ix_(block.config_B, block.config_B)]
+    told = _told_by_others(s, p, block, prior_BB, np.flatnonzero(~own_O))
+    anew = _Told(mean_B=np.zeros(len(prior_BB)), cov_BB=prior_BB, b=told.b, shared_B=np.zeros(len(prior_BB)))
     log_spread = theta[len(LEVELS) + p.knobs.powers_FP.shape[1] + 1]
-    factors = np.exp(np.exp(log_spread) * SPREAD_Q)
-    cases = [(ways[0] / N_FACTORS, a, mean_B, cov_BB) for a in factors]
-    cases += [(ways[1], 1.0, np.zeros_like(mean_B), prior_BB), (ways[2], -1.0, mean_B, cov_BB)]
-    found = [(np.log(w), *_told_by_own(a * m, a * a * c, cell_B, own, n_configs, s, p)) for w, a, m, c in cases]
+    cases = [(ways[0] / N_FACTORS, a, told) for a in np.exp(np.exp(log_spread) * SPREAD_Q)]
+    cases += [(ways[1], 1.0, anew), (ways[2], -1.0, told)]
+    found = [(np.log(way), *_told_by_own(*case.scores(a, block.departures_B), block, s, p)) for way, a, case in cases]
     log_weight = np.array([log_prior + evidence for log_prior, evidence, _, _ in found])
     weight = np.exp(log_weight - log_weight.max())
     weight /= weight.sum()
@@ -150,25 +148,70 @@ def _components(theta: Floats, p: Problem, ways: Floats) -> Iterator[tuple[float
         yield float(share), mean_C, cov_CC
 
 
-def _told_by_others(
-    s: Scales, p: Problem, cell_B: Ints, config_B: Ints, prior_BB: Floats, others: Ints
-) -> tuple[Floats, Floats]:
-    """Condition effects, before the task's own factor, on other tasks' rows (R&W 2006, eq. 2.23-2.24)."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Block:
+    """What is spoken of: the asked cell's C configurations, then the asked task's own rows."""
+
+    cell_B: Ints
+    config_B: Ints
+    departures_B: Floats
+    own: Ints
+
+    @classmethod
+    def of(cls, p: Problem, own: Ints) -> _Block:
+        n_configs = len(p.expected_C)
+        config_B = np.append(np.arange(n_configs), p.config_R[own])
+        return cls(
+            cell_B=np.append(np.full(n_configs, p.asked), p.cell_R[own]),
+            config_B=config_B,
+            departures_B=p.knobs.departures_C[config_B],
+            own=own,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Told:
+    """Effects before the task's own factor, the common effect b of a departure, and how the two vary together."""
+
+    mean_B: Floats
+    cov_BB: Floats
+    b: tuple[float, float]
+    """Mean (beyond its prior's) and variance."""
+    shared_B: Floats
+
+    def scores(self, factor: float, departures_B: Floats) -> tuple[Floats, Floats]:
+        """Mean and covariance of `factor * effects + b * departures`."""
+        mixed_BB = factor * self.shared_B[:, None] * departures_B
+        cov_BB = factor**2 * self.cov_BB + mixed_BB + mixed_BB.T
+        cov_BB += self.b[1] * departures_B[:, None] * departures_B
+        return factor * self.mean_B + self.b[0] * departures_B, cov_BB
+
+
+def _told_by_others(s: Scales, p: Problem, block: _Block, prior_BB: Floats, others: Ints) -> _Told:
+    """Condition on other tasks' rows (Rasmussen & Williams 2006, eq. 2.23-2.24)."""
+    b_variance = DEPARTURE[1] ** 2
     if not len(others):
-        return np.zeros(len(cell_B)), prior_BB
-    scale_O = s.scale_T[p.task_D[p.cell_R[others]]]
-    cross_BO = s.shared_DD[np.ix_(cell_B, p.cell_R[others])] * s.alike_CC[np.ix_(config_B, p.config_R[others])]
-    cross_BO *= scale_O
-    total_OO = covariance(s, p)[0][np.ix_(others, others)]
-    solved = np.linalg.solve(total_OO, np.column_stack([cross_BO.T, p.y_R[others]]))
-    return cross_BO @ solved[:, -1], prior_BB - cross_BO @ solved[:, :-1]
+        return _Told(
+            mean_B=np.zeros(len(prior_BB)), cov_BB=prior_BB, b=(0.0, b_variance), shared_B=np.zeros(len(prior_BB))
+        )
+    cell_O, config_O = p.cell_R[others], p.config_R[others]
+    cross_BO = s.shared_DD[np.ix_(block.cell_B, cell_O)] * s.alike_CC[np.ix_(block.config_B, config_O)]
+    cross_BO *= s.scale_T[p.task_D[cell_O]]
+    cross_XO = np.vstack([cross_BO, b_variance * p.knobs.departures_C[config_O]])
+    solved = np.linalg.solve(covariance(s, p)[0][np.ix_(others, others)], np.column_stack([cross_XO.T, p.y_R[others]]))
+    mean_X, reduced_XX = cross_XO @ solved[:, -1], cross_XO @ solved[:, :-1]
+    return _Told(
+        mean_B=mean_X[:-1],
+        cov_BB=prior_BB - reduced_XX[:-1, :-1],
+        b=(float(mean_X[-1]), float(b_variance - reduced_XX[-1, -1])),
+        shared_B=-reduced_XX[:-1, -1],
+    )
 
 
-def _told_by_own(
-    mean_B: Floats, cov_BB: Floats, cell_B: Ints, own: Ints, n_configs: int, s: Scales, p: Problem
-) -> tuple[float, Floats, Floats]:
+def _told_by_own(mean_B: Floats, cov_BB: Floats, block: _Block, s: Scales, p: Problem) -> tuple[float, Floats, Floats]:
     """Log evidence of the task's own rows, and the asked cell's scores conditioned on them."""
-    cov_BB = cov_BB + CELL_SD**2 * (cell_B[:, None] == cell_B)
+    n_configs, own = len(p.expected_C), block.own
+    cov_BB = cov_BB + CELL_SD**2 * (block.cell_B[:, None] == block.cell_B)
     mean_C, cov_CC = p.expected_C + mean_B[:n_configs], cov_BB[:n_configs, :n_configs]
     if not len(own):
         return 0.0, mean_C, cov_CC

@@ -1,6 +1,7 @@
 """The hierarchical Gaussian model of effects: fit its scales to a table, draw what the asked cell may look like.
 
     mean[cell, config] = m[cell] + b n_departures(config) + a[task] d[cell, config] + noise,   d[default] = 0,
+    b ~ N(-0.12, 0.08^2),
     noise ~ N(0, sigma[cell]^2 / runs),
     cov(d[cell, config], d[cell', config']) = sum_k s_k^2 G_k[cell, cell'] * sum_f w_f^2 x_f[config] x_f[config']
 
@@ -39,8 +40,8 @@ TASK_SPREAD: Final = (np.log(0.3), 0.4)
 """Prior mean and deviation of log sd(log a): how much the scale of effects differs between tasks."""
 CELL_SD: Final = 30.0
 """Prior standard deviation of a cell's level around its mean score, in points: next to nothing is assumed."""
-DEPARTURE_MEAN: Final = -0.12
-"""Prior mean effect of a departure from the default, in points: the default is there for a reason."""
+DEPARTURE: Final = (-0.12, 0.08)
+"""Prior mean and deviation of b, the common effect of any departure, in points: the default is there for a reason."""
 FIT_ROWS: Final = 420
 """Measured pairs that are learned from; past that, the tasks least like the asked one are left out."""
 N_DRAWS: Final = 12
@@ -99,7 +100,7 @@ def problem(table: Table, keep_R: Marks | None = None) -> Problem:
     """Turn a table (or the rows of it that `keep_R` marks) into arrays; scores are centred cell by cell."""
     keep = np.ones(len(table.mean_R), dtype=bool) if keep_R is None else keep_R
     features = knobs(table.configs, table.configs[0])
-    expected_C = DEPARTURE_MEAN * features.departures_C
+    expected_C = DEPARTURE[0] * features.departures_C
     cell_R, mean_R = table.cell_R[keep], table.mean_R[keep] - expected_C[table.config_R[keep]]
     used_D = np.unique(np.append(cell_R, table.asked))
     used_T = np.unique(table.task_D[used_D])
@@ -168,6 +169,8 @@ def covariance(s: Scales, p: Problem) -> tuple[Floats, Floats]:
     signal_RR *= scale_R[:, None]
     signal_RR *= scale_R
     total_RR = signal_RR + CELL_SD**2 * (p.cell_R[:, None] == p.cell_R)
+    departures_R = DEPARTURE[1] * p.knobs.departures_C[p.config_R]
+    total_RR += departures_R[:, None] * departures_R
     total_RR[np.diag_indices_from(total_RR)] += p.variance_R * s.noise_factor
     return total_RR, signal_RR
 

@@ -256,7 +256,7 @@ def _measured(
         floor, median = _floor(scores)
         for index in sorted(scores):
             whole = [s for s in scores[index] if s is not None]
-            spared = index == 0 and bool(whole) and max(whole) < floor  # a default bad in every run is bad, not unlucky
+            spared = bool(whole) and max(whole) < floor and (index == 0 or _agree(whole))
             good = whole if spared else [s for s in whole if s >= floor]
             runs[groups[index]] += len(scores[index])
             crashed[groups[index]] += len(scores[index]) - len(good)
@@ -281,6 +281,11 @@ def _measured(
             crashed=dict(crashed), runs=dict(runs), loss=(loss * weight + sum(depths)) / (weight + len(depths))
         ),
     }
+
+
+def _agree(scores: Sequence[float]) -> bool:
+    """Whether several low runs are alike: a bad configuration is bad in every run, bad luck is not that faithful."""
+    return len(scores) > 1 and max(scores) - min(scores) <= CRASH_POINTS / 2
 
 
 def _floor(scores: Mapping[int, Sequence[float | None]]) -> tuple[float, float]:

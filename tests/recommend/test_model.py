@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kdrec.recommend.audit import audit
-from kdrec.recommend.belief import SPREAD_Q, believe, effects_variance, learn_ways
+from kdrec.recommend.belief import SPREAD_Q, WAYS_PRIOR, believe, effects_variance, learn_ways
 from kdrec.recommend.design import found_space, knobs, similarity
 from kdrec.recommend.gain import LEAVE_Z, decide, risk
 from kdrec.recommend.model import (
@@ -102,10 +102,11 @@ def test_one_contrast_worked_by_hand():
     # between the tasks: shared by all, family, similar tasks (same meta-features), student; within: all six levels
     shared, whole = levels[0] + levels[1] + levels[2] + levels[4], levels.sum()
     expected = p.expected_C[hs]
-    weight = shared * alike / (whole * alike + 2 * 0.5**2)
+    between, within = shared * alike + 0.08**2, whole * alike + 0.08**2  # the doubt about b is shared by all
+    weight = between / (within + 2 * 0.5**2)
     assert mean[hs] - mean[0] == pytest.approx(expected + weight * (2.0 - expected), rel=1e-3)
     variance = cov[hs, hs] - 2 * cov[hs, 0] + cov[0, 0]
-    assert variance == pytest.approx(whole * alike - weight * shared * alike, rel=1e-3)
+    assert variance == pytest.approx(within - weight * between, rel=1e-3)
 
 
 def test_more_tasks_narrow_every_effect_at_the_same_scales():
@@ -167,7 +168,7 @@ def test_ways_are_learned_from_how_past_tasks_went():
 
 def test_without_rows_the_ways_are_their_prior():
     p = problem(tabulate(History(), NEW, "small", None))
-    np.testing.assert_allclose(learn_ways([], p, take_apart(p.prior[0], p)), [0.9, 0.07, 0.03])
+    np.testing.assert_allclose(learn_ways([], p, take_apart(p.prior[0], p)), WAYS_PRIOR / WAYS_PRIOR.sum())
 
 
 def test_factors_of_a_task_are_spread_like_a_standard_normal():
