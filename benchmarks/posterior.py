@@ -72,10 +72,17 @@ def effects_cov(p, s, w, t, z, cell_A, config_A, cell_B, config_B):
     return a[p.task_D[cell_A]][:, None] * share * alike * a[p.task_D[cell_B]][None, :]
 
 
+def departures_cov(p, config_A, config_B):
+    """Covariance that the doubt about b, the common effect of a departure, gives to all scores."""
+    departures = p.expected_C / -0.12
+    return 0.08**2 * departures[config_A][:, None] * departures[config_B][None, :]
+
+
 def scores(p, s, w, noise, t, z):
     """Mean and covariance of the observed scores."""
     cov = effects_cov(p, s, w, t, z, p.cell_R, p.config_R, p.cell_R, p.config_R)
     cov = cov + 30.0**2 * (p.cell_R[:, None] == p.cell_R[None, :])
+    cov = cov + departures_cov(p, p.config_R, p.config_R)
     return jnp.zeros(len(p.y_R)), cov + jnp.diag(p.variance_R * jnp.exp(2 * noise))
 
 
@@ -87,6 +94,8 @@ def asked_effects(p, draw):
     _, cov = scores(p, s, w, draw["noise"], draw["t"], draw["z"])
     cross = effects_cov(p, s, w, draw["t"], draw["z"], cell, config, p.cell_R, p.config_R)
     prior = effects_cov(p, s, w, draw["t"], draw["z"], cell, config, cell, config)
+    cross = cross + departures_cov(p, config, p.config_R)
+    prior = prior + departures_cov(p, config, config)
     gain = jnp.linalg.solve(cov, cross.T).T
     return p.expected_C + gain @ p.y_R, prior - gain @ cross.T
 

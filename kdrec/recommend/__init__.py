@@ -191,8 +191,9 @@ def _verdict(upcoming: Sequence[NextTrial], gains: Sequence[Gain], price: float)
         return True, "stop: the space holds nothing else to try"
     per_trial, n_trials, total = max((g.mean / g.trials, -g.trials, g.mean) for g in gains if isinstance(g.trials, int))
     made = "the next trial is" if n_trials == -1 else f"the next {-n_trials} trials are"
-    what = f"{made} expected to bring {total:.2f} points"
-    each = "" if n_trials == -1 else f", {per_trial:.2f} each"
+    digits = 2 if round(per_trial, 2) != round(price, 2) else 3  # what differs must look different
+    what = f"{made} expected to bring {total:.{digits}f} points"
+    each = "" if n_trials == -1 else f", {per_trial:.{digits}f} each"
     if per_trial < price:
         return True, f"stop: {what}{each}, less than the price of {price:g} points a trial"
     return False, f"go on: {what}{each}, at least the price of {price:g} points a trial"
