@@ -1,16 +1,17 @@
 """A suggestion handed over: a study file that runs exactly the suggested configuration and the proposed next trials.
 
 What a study needs beyond an answer (rows, how teacher and student are trained) is taken from another study file, or
-left to the defaults of a study. The file is written by hand, key by key, since Python reads TOML and does not write it.
+left to the defaults of a study.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
+
+import tomli_w
 
 from kdrec import catalog, tasks
 from kdrec.errors import BadArgument
@@ -74,37 +75,12 @@ def write(study: Study, path: Path) -> None:
     """Write a study file that reads back as `study`; a file that is there is never written over."""
     if path.suffix != ".toml":
         raise BadArgument(f"a study file ends in .toml, got {str(path)!r}")
-    text = HEAD.format(cell=study.cells()[0], name=path) + "\n" + to_toml(_sparse(study))
+    text = HEAD.format(cell=study.cells()[0], name=path) + "\n" + tomli_w.dumps(_sparse(study))
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise BadArgument(f"{path} is there already, and is not written over; name another file") from None
-
-
-def to_toml(table: Mapping[str, Any], prefix: str = "") -> str:
-    """TOML of plain values: own keys first, then tables, then arrays of tables.
-
-    >>> print(to_toml({"a": 1, "b": {"c": [0.5, "x"]}, "d": [{"e": True}]}))
-    a = 1
-    <BLANKLINE>
-    [b]
-    c = [0.5, "x"]
-    <BLANKLINE>
-    [[d]]
-    e = true
-    <BLANKLINE>
-    """
-    own = {key: value for key, value in table.items() if not _is_table(value) and not _is_tables(value)}
-    text = "".join(f"{_key(key)} = {_value(value)}\n" for key, value in own.items())
-    for key, value in table.items():
-        inner = f"{prefix}{_key(key)}"
-        if _is_table(value):
-            head = f"\n[{inner}]\n" if not value or any(not _is_table(v) for v in value.values()) else ""
-            text += head + to_toml(value, f"{inner}.")
-        elif _is_tables(value):
-            text += "".join(f"\n[[{inner}]]\n{to_toml(entry, f'{inner}.')}" for entry in value)
-    return text
 
 
 def _seed(answer: Suggestion, upcoming: Sequence[KDConfig], past: History) -> int:
@@ -129,24 +105,3 @@ def _sparse(study: Study) -> dict[str, Any]:
         for config in table["configs"]
     ]
     return {key: value for key, value in table.items() if value not in ({}, [])}
-
-
-def _is_table(value: object) -> bool:
-    return isinstance(value, Mapping)
-
-
-def _is_tables(value: object) -> bool:
-    return isinstance(value, (list, tuple)) and bool(value) and all(_is_table(item) for item in value)
-
-
-def _key(key: str) -> str:
-    """A bare key where TOML allows it."""
-    bare = key.isascii() and key.replace("-", "").replace("_", "").isalnum()
-    return key if bare else _value(key)
-
-
-def _value(value: Any) -> str:
-    """A scalar or a list of them; JSON's spelling is TOML's, but for one control character."""
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_value, value))}]"
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from kdrec.errors import BadArgument, KdrecError
-from kdrec.handover import study_of, to_toml, write
+from kdrec.handover import study_of, write
 from kdrec.studies import OwnData, RowLimits, Study
 from kdrec.types import (
     DEFAULT_CONFIG,
@@ -120,7 +116,7 @@ def test_the_suggestion_alone_is_a_study_too(tmp_path: Path):
         ({}, "a b", "name of a study (the name of its file) must be a name of letters"),
     ],
 )
-def test_what_a_study_cannot_name_is_refused_in_a_sentence(change: dict[str, Any], name: str, sentence: str):
+def test_what_a_study_cannot_name_is_refused_in_a_sentence(change, name, sentence):
     with pytest.raises(KdrecError) as error:
         study_of(replace(ANSWER, **change), name, History())
     assert sentence in str(error.value)
@@ -134,25 +130,3 @@ def test_no_file_is_written_over_and_none_of_another_kind_is_written(tmp_path: P
     assert path.read_text(encoding="utf-8") == "mine"
     with pytest.raises(BadArgument, match=r"a study file ends in \.toml"):
         write(study, tmp_path / "next.json")
-
-
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-scalars = st.one_of(
-    st.booleans(), st.integers(-(2**60), 2**60), st.floats(allow_nan=False, allow_infinity=False), texts
-)
-values = st.one_of(scalars, st.lists(scalars, max_size=3))
-
-
-@given(
-    st.dictionaries(
-        texts,
-        st.recursive(
-            st.one_of(values, st.lists(st.dictionaries(texts, values, max_size=3), min_size=1, max_size=2)),
-            lambda inner: st.dictionaries(texts, inner, max_size=3),
-            max_leaves=6,
-        ),
-        max_size=4,
-    )
-)
-def test_toml_is_read_by_python_as_what_was_meant(table: dict[str, Any]):
-    assert tomllib.loads(to_toml(table)) == table
