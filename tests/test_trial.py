@@ -229,7 +229,7 @@ class TestAnAdvisedCell:
         result = trial.run_cell(small_study(**{**SUGGESTED, "name": "dear", "trial_price": 90.0}), CELL, home)
         assert [len(step.tried) for step in result.path][-1] == 0
         assert {made.config for made in result.trials} >= {BASELINE_CONFIG, result.best}
-        assert "less than the price of 90 points" in result.path[-1].reason
+        assert "less than twice the price of 90 points" in result.path[-1].reason
 
     def test_more_seeds_are_made_of_every_proposal(self, advised: tuple[Home, trial.CellResult, list[Any]]) -> None:
         home, _, _ = advised

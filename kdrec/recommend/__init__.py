@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -23,6 +24,10 @@ from kdrec.recommend.table import Table, tabulate
 from kdrec.recommend.terms import DEFAULT_BUDGET, DEFAULT_TRIAL_PRICE, Terms
 from kdrec.space import Space
 from kdrec.types import Configuration, Floats, Gain, History, NextTrial, Suggestion, TaskFeatures, TrustDefault
+
+CAUTION: Final = 2.0
+"""How many times its price a trial must be forecast to bring. Forecasts are right on average; those large enough to go
+on were picked for being large, and came true by about half (`benchmarks/recommender.py`)."""
 
 __all__ = ["DEFAULT_BUDGET", "DEFAULT_TRIAL_PRICE", "suggest"]
 
@@ -182,7 +187,7 @@ def _effect(mean: float, sd: float) -> tuple[Floats, float]:
 
 
 def _verdict(upcoming: Sequence[NextTrial], gains: Sequence[Gain], price: float) -> tuple[bool, str]:
-    """Stop when no number of further trials is expected to bring its price: the gain counts, not a single worth.
+    """Stop when no number of further trials is expected to bring twice its price: the gain counts, not a single worth.
 
     A worth is what a trial adds to the best expected score; a gain is what is left of it once the tuner has chosen by
     noisy scores and left the suggestion only for good reason.
@@ -191,9 +196,9 @@ def _verdict(upcoming: Sequence[NextTrial], gains: Sequence[Gain], price: float)
         return True, "stop: the space holds nothing else to try"
     per_trial, n_trials, total = max((g.mean / g.trials, -g.trials, g.mean) for g in gains if isinstance(g.trials, int))
     made = "the next trial is" if n_trials == -1 else f"the next {-n_trials} trials are"
-    digits = 2 if round(per_trial, 2) != round(price, 2) else 3  # what differs must look different
+    digits = 2 if round(per_trial, 2) != round(CAUTION * price, 2) else 3  # what differs must look different
     what = f"{made} expected to bring {total:.{digits}f} points"
     each = "" if n_trials == -1 else f", {per_trial:.{digits}f} each"
-    if per_trial < price:
-        return True, f"stop: {what}{each}, less than the price of {price:g} points a trial"
-    return False, f"go on: {what}{each}, at least the price of {price:g} points a trial"
+    if per_trial < CAUTION * price:
+        return True, f"stop: {what}{each}, less than twice the price of {price:g} points a trial"
+    return False, f"go on: {what}{each}, at least twice the price of {price:g} points a trial"

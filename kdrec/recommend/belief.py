@@ -22,7 +22,7 @@ from kdrec.recommend.model import CELL_SD, DEPARTURE, LeftOut, Problem, Scales, 
 from kdrec.types import Floats, Ints
 
 WAYS: Final = ("follows", "goes its own way", "is opposite")
-WAYS_PRIOR: Final = np.array([5.7, 0.2, 0.1])
+WAYS_PRIOR: Final = np.array([5.6, 0.2, 0.2])
 """Dirichlet prior of how tasks relate to the rest, as if six tasks had been seen: a dozen that agree all but rule out
 the others, one that was odd makes the next odd one likely enough to be looked for."""
 N_FACTORS: Final = 7
