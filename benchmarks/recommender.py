@@ -13,8 +13,11 @@ import itertools
 import json
 import multiprocessing
 import os
+import platform
+import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -91,6 +94,21 @@ def text(sheet: Sheet) -> str:
     return "\n".join(lines)
 
 
+def provenance(done: list[dict]) -> dict:
+    """What was run, of which commit, on what kind of machine."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    cases = [entry["case"] for entry in done]
+    return {
+        "commit": commit,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU only",
+        "space": sorted({case[1] for case in cases}),
+        "seeds": sorted({case[2] for case in cases}),
+        "cases": len(cases),
+    }
+
+
 def main() -> int:
     """Run the cases that are missing, print the sheet of all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -100,6 +118,7 @@ def main() -> int:
     parser.add_argument("--space", choices=tuple(spaces()), default="default", help="knobs to be examined in")
     parser.add_argument("--out", type=Path, default=Path("outcomes.jsonl"))
     parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--record", type=Path, help="write sheet, commit, seeds and machine to this JSON file")
     parser.add_argument("--sheet", action="store_true", help="only print the sheet of --out")
     args = parser.parse_args()
     done = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
@@ -117,6 +136,8 @@ def main() -> int:
         print(f"{len(cases)} cases in {time.monotonic() - started:.0f} s with {args.workers} workers", file=sys.stderr)
     sheet = marks([Outcome.from_dict(entry["outcome"]) for entry in done])
     print(text(sheet))
+    if args.record is not None:
+        args.record.write_text(json.dumps(provenance(done) | asdict(sheet), indent=1) + "\n")
     return 0 if sheet.passed else 1
 
 
