@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from kdrec.errors import BadArgument
 from kdrec.recommend.answer import answer
@@ -94,9 +96,10 @@ def suggest(
     cost = learn_cost(history, table.tasks[table.asked_task], student)
     terms.check(cost, table.n_candidates)
     rng = generator(seed)
-    belief, audited = learn(table, rng)
     ready = terms.at_least(cost, table.configs[0], table.n_candidates)
-    found = answer(table, belief, ready, rng, leave_z(terms.trust_default))
+    with one_thread():
+        belief, audited = learn(table, rng)
+        found = answer(table, belief, ready, rng, leave_z(terms.trust_default))
     chosen, gains = found.chosen, found.gains
     proposed = tuple(
         NextTrial(config=table.configs[config], worth=round(float(value), 4) + 0.0)
@@ -124,6 +127,12 @@ def suggest(
         evidence=evidence,
         audit=audited.to_dict(),
     )
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Keep linear algebra to one thread: more gain nothing here, and bytes would depend on how many."""
+    limits: AbstractContextManager[Any] = threadpool_limits(limits=1, user_api="blas")
+    return limits
 
 
 def generator(seed: int) -> np.random.Generator:

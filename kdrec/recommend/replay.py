@@ -23,7 +23,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from kdrec.recommend import DEFAULT_BUDGET, Lesson, believe_cell, generator, learn, study
+from kdrec.recommend import DEFAULT_BUDGET, Lesson, believe_cell, generator, learn, one_thread, study
 from kdrec.recommend.answer import Answer, answer, opinion
 from kdrec.recommend.audit import MIN_TASKS
 from kdrec.recommend.baselines import BASELINES
@@ -202,7 +202,8 @@ def _replay_task(
         about = replace(cell.features, student_params=None)
         if about not in lessons:
             rng = generator(seed)
-            lessons[about] = study(table, rng), rng
+            with one_thread():
+                lessons[about] = study(table, rng), rng
         lesson, rng = lessons[about]
         belief = believe_cell(table, lesson)
         found = answer(table, belief, DEFAULT_BUDGET, deepcopy(rng))
@@ -292,7 +293,8 @@ def _tuned(seen: _Seen, table: Table, found: Answer, stages: Sequence[Stage], se
             continue
         own = [cell.runs[config][0] for config in run[: n_trials + 1]]
         after = seen.table(own)
-        now = after.configs[opinion(after, learn(after, generator(seed))[0]).chosen]
+        with one_thread():
+            now = after.configs[opinion(after, learn(after, generator(seed))[0]).chosen]
         gain = cell.score(now, but_first=True) - cell.score(run[0], but_first=True)
         drawn_N = found.gains_NS[:, len(STAGES) if stage == "all" else STAGES.index(stage)]
         lo80, hi80 = _measured_interval(drawn_N, noise, generator(seed))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -262,3 +265,27 @@ def test_the_more_the_default_is_trusted_the_more_evidence_is_asked_for():
 def test_medium_trust_is_what_is_taken_for_granted():
     past = history(3, lambda _: 1.0)
     assert dumped(suggest(past, NEW, "small")) == dumped(suggest(past, NEW, "small", trust_default="medium"))
+
+
+PLAYED = """
+import hashlib, json
+import numpy as np
+from kdrec.recommend import suggest
+from kdrec.recommend.simulate import greedy_history, make_world
+
+world = make_world("tasks of different scale", 3, n_tasks=8)
+asked, *others = world.features
+past = greedy_history(world, others, np.random.default_rng(0))
+answer = suggest(past, world.asked(asked, "small"), "small")
+print(hashlib.sha256(json.dumps(answer.to_dict()).encode()).hexdigest())
+"""
+
+
+def test_the_bytes_of_an_answer_do_not_depend_on_the_number_of_threads():
+    def played(n_threads):
+        env = {**os.environ, "OPENBLAS_NUM_THREADS": str(n_threads), "OMP_NUM_THREADS": str(n_threads)}
+        return subprocess.run(
+            [sys.executable, "-c", PLAYED], env=env, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert played(1) == played(2)
