@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from pathlib import Path
 
 import hypothesis
@@ -26,6 +28,10 @@ for name in ("KDREC_HOME", "KDREC_TRACKING_URI", "MLFLOW_TRACKING_URI", "KDREC_D
 # A time limit an example would measure what else the machine does.
 hypothesis.settings.register_profile("kdrec", deadline=None)
 hypothesis.settings.load_profile("kdrec")
+
+# A suite started in the background of a shell inherits an ignored Ctrl-C, and so would the programs it interrupts.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).parent.parent
 
