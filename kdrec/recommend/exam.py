@@ -10,7 +10,7 @@ each, handed back, and the expected test score of what is suggested then is comp
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
@@ -181,95 +181,60 @@ class Sheet:
 def marks(outcomes: Sequence[Outcome]) -> Sheet:
     """The mark sheet of many outcomes; errors come from the spread between worlds.
 
-    A situation is passed when its mark holds; Monte Carlo errors are printed beside the values, never added to a bound,
-    except for the stop rule, where "at least the best fixed budget" is meant within one standard error.
+    Errors are printed beside the values and never added to a bound, except for the stop rule, where "at least the best
+    fixed budget" is meant within one standard error: that budget is picked with hindsight.
     """
-    by = {name: [o for o in outcomes if o.situation == name] for name in SITUATIONS}
-    by = {name: members for name, members in by.items() if members}
-    rows = {name: _numbers(members) for name, members in by.items()}
+    rows = {name: _numbers(same) for name in SITUATIONS if (same := [o for o in outcomes if o.situation == name])}
     every = _numbers(outcomes)
-    ratio = every["regret"] / max(every["default regret"], 1e-9)
-    broken = [by[s] for s in (SITUATIONS[1], SITUATIONS[3]) if s in by]
-    made = [
-        Mark(
-            name="regret over always-default's, all situations",
-            value=ratio,
-            error=every["regret error"] / max(every["default regret"], 1e-9),
-            bound="<= 0.60",
-            passed=ratio <= 0.60,
-        )
-    ]
-    for members in broken:
-        row = _numbers(members)
-        value = row["regret"] / max(row["default regret"], 1e-9)
-        error = row["regret error"] / max(row["default regret"], 1e-9)
-        name = f"the same where {members[0].situation}"
-        made.append(Mark(name=name, value=value, error=error, bound="<= 0.45", passed=value <= 0.45))
+    made = [*_regret_marks(every, rows), *_coverage_marks(every, rows), *_forecast_marks(every, rows), _stop_mark(rows)]
+    return Sheet(marks=tuple(made), situations=rows)
+
+
+Row = Mapping[str, float]
+Rows = Mapping[str, Row]
+
+
+def _regret_marks(every: Row, rows: Rows) -> Iterator[Mark]:
+    broken = [("where " + s, rows[s], 0.45) for s in (SITUATIONS[1], SITUATIONS[3]) if s in rows]
+    for where, row, most in [("all situations", every, 0.60), *broken]:
+        default = max(row["default regret"], 1e-9)
+        value, error = row["regret"] / default, row["regret error"] / default
+        yield _at_most(f"regret over always-default's, {where}", value, error, most)
     worst = max(rows, key=lambda s: rows[s]["regret"] - rows[s]["default regret"])
     excess = rows[worst]["regret"] - rows[worst]["default regret"]
-    made.append(
-        Mark(
-            name=f"regret less always-default's, worst: {worst}",
-            value=excess,
-            error=rows[worst]["excess error"],
-            bound="<= 0.05",
-            passed=excess <= 0.05,
-        )
-    )
+    yield _at_most(f"regret less always-default's, worst: {worst}", excess, rows[worst]["excess error"], 0.05)
+
+
+def _at_most(name: str, value: float, error: float, most: float) -> Mark:
+    return Mark(name=name, value=value, error=error, bound=f"<= {most:.2f}", passed=value <= most)
+
+
+def _coverage_marks(every: Row, rows: Rows) -> Iterator[Mark]:
     for level, low, high, least in ((80, 0.75, 0.90, 0.72), (90, 0.86, 0.97, 0.82)):
-        value = every[f"cover{level}"]
-        made.append(
-            Mark(
-                name=f"coverage of {level} % intervals",
-                value=value,
-                error=every[f"cover{level} error"],
-                bound=f"{low:.2f} to {high:.2f}",
-                passed=low <= value <= high,
-            )
-        )
-        worst = min(rows, key=lambda s: rows[s][f"cover{level}"])
-        value = rows[worst][f"cover{level}"]
-        made.append(
-            Mark(
-                name=f"the same, worst: {worst}",
-                value=value,
-                error=rows[worst][f"cover{level} error"],
-                bound=f">= {least:.2f}",
-                passed=value >= least,
-            )
-        )
-    made.append(
-        Mark(
-            name="width of 80 % intervals over the split-seed bootstrap's",
-            value=every["width"] / max(every["bootstrap width"], 1e-9),
-            error=0.0,
-            bound="< 1",
-            passed=every["width"] < every["bootstrap width"],
-        )
-    )
-    biased = [("all situations", every)] + [(s, rows[s]) for s in (SITUATIONS[2],) if s in rows]
-    for name, row in biased:
-        made.append(
-            Mark(
-                name=f"bias of the mean gain, {name}",
-                value=row["bias"],
-                error=row["bias error"],
-                bound="within 0.20",
-                passed=abs(row["bias"]) <= 0.2,
-            )
-        )
-    kept = [s for s in rows if rows[s]["stop net"] + rows[s]["stop net error"] >= rows[s]["best fixed net"]]
-    need = len(rows) - 1 if len(rows) > 1 else 1
-    made.append(
-        Mark(
-            name="situations where the stop rule, net of cost, is at least the best fixed budget",
-            value=float(len(kept)),
-            error=0.0,
-            bound=f">= {need} of {len(rows)}",
-            passed=len(kept) >= need,
-        )
-    )
-    return Sheet(marks=tuple(made), situations=rows)
+        key, name = f"cover{level}", f"coverage of {level} % intervals"
+        value = every[key]
+        bound, passed = f"{low:.2f} to {high:.2f}", low <= value <= high
+        yield Mark(name=name, value=value, error=every[f"{key} error"], bound=bound, passed=passed)
+        worst = min(rows, key=lambda s: rows[s][key])
+        value, error = rows[worst][key], rows[worst][f"{key} error"]
+        bound = f">= {least:.2f}"
+        yield Mark(name=f"{name}, worst: {worst}", value=value, error=error, bound=bound, passed=value >= least)
+
+
+def _forecast_marks(every: Row, rows: Rows) -> Iterator[Mark]:
+    ratio = every["width"] / max(every["bootstrap width"], 1e-9)
+    name = "width of 80 % intervals over the split-seed bootstrap's"
+    yield Mark(name=name, value=ratio, error=0.0, bound="< 1", passed=ratio < 1)
+    for where, row in [("all situations", every), *((s, rows[s]) for s in (SITUATIONS[2],) if s in rows)]:
+        value, name = row["bias"], f"bias of the mean gain, {where}"
+        yield Mark(name=name, value=value, error=row["bias error"], bound="within 0.20", passed=abs(value) <= 0.2)
+
+
+def _stop_mark(rows: Rows) -> Mark:
+    kept = sum(row["stop net"] + row["stop net error"] >= row["best fixed net"] for row in rows.values())
+    need = max(len(rows) - 1, 1)
+    name = "situations where the stop rule, net of cost, is at least the best fixed budget"
+    return Mark(name=name, value=float(kept), error=0.0, bound=f">= {need} of {len(rows)}", passed=kept >= need)
 
 
 def _numbers(outcomes: Sequence[Outcome]) -> dict[str, float]:
