@@ -17,8 +17,10 @@ from typing import Any, Final
 import numpy as np
 
 from kdrec.recommend.baselines import BASELINES
+from kdrec.recommend.belief import SPREAD_Q
 from kdrec.recommend.gain import LEAVE_Z, Risk
 from kdrec.recommend.model import LeftOut, Marks, Problem, Scales
+from kdrec.recommend.normal import Z80
 from kdrec.recommend.table import Table
 from kdrec.recommend.views import restricted, without_task
 from kdrec.types import Floats, Ints
@@ -29,8 +31,6 @@ WIDEN_TASKS: Final = 9
 SIMPLE: Final = {name: choose for name, choose in BASELINES.items() if name != "ridge"}
 """Baselines that cost next to nothing: a regression a cell would be dear for every suggestion to carry."""
 STRATEGIES: Final = ("suggested", *SIMPLE)
-_SPREAD_POINTS: Final = np.array([-1.593, -0.967, -0.566, -0.187, 0.187, 0.566, 0.967, 1.593])
-"""Mid-quantiles of the standard normal, for the unknown scale of a left-out task."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,11 +142,11 @@ def _contrasts(p: Problem, s: Scales, rows: Ints, foretold_N: Floats, cov_NN: Fl
 
 def _calibration(c: _Contrasts, spread: float) -> tuple[Floats, Floats]:
     """Standardised surprises, and whether each lies in the central 80 %, with the task's scale unknown."""
-    scale_Q = np.exp(spread * _SPREAD_POINTS)
+    scale_Q = np.exp(spread * SPREAD_Q)
     mean_N = c.mean_N * scale_Q.mean()
     variance_N = (scale_Q**2).mean() * (c.variance_N + c.mean_N**2) - mean_N**2 + c.noise_N
     z_N = (c.seen_N - c.expected_N - mean_N) / np.sqrt(variance_N)
-    return z_N, np.abs(z_N) <= 1.2816
+    return z_N, np.abs(z_N) <= Z80
 
 
 def _widening(scores: list[Floats]) -> float:
@@ -155,7 +155,7 @@ def _widening(scores: list[Floats]) -> float:
     sizes = np.abs(np.concatenate(scores))
     order = np.argsort(sizes, kind="stable")
     place = int(np.searchsorted(np.cumsum(weights[order]), 0.8 * weights.sum()))
-    return float(np.clip(sizes[order][min(place, len(sizes) - 1)] / 1.2816, 1.0, 2.5))
+    return float(np.clip(sizes[order][min(place, len(sizes) - 1)] / Z80, 1.0, 2.5))
 
 
 def _add_regrets(regrets: dict[str, list[float]], c: _Contrasts, danger: Risk, table: Table) -> None:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 
 from kdrec.recommend.design import LEVELS
 from kdrec.recommend.model import CELL_SD, DEPARTURE, LeftOut, Problem, Scales, covariance, take_apart
+from kdrec.recommend.normal import points
 from kdrec.types import Floats, Ints
 
 WAYS: Final = ("follows", "goes its own way", "is opposite")
@@ -29,14 +29,8 @@ N_FACTORS: Final = 7
 N_GROUPS: Final = 3
 
 
-def _spread_points(n: int) -> Floats:
-    """Mid-quantiles of the standard normal with variance 1: a factor's logarithm, in equal shares."""
-    points = np.array([NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)])
-    scaled: Floats = points / np.sqrt(np.mean(points**2))
-    return scaled
-
-
-SPREAD_Q: Final = _spread_points(N_FACTORS)
+SPREAD_Q: Final = points(N_FACTORS)
+"""A factor's logarithm in equal shares, in units of its deviation."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from kdrec.recommend.normal import Z80
 from kdrec.types import Configuration, Floats, History, Ints, TaskFeatures, Trial
 
 LEVEL_SD: Final = 2.0
@@ -32,7 +33,6 @@ NOISE_PRIOR: Final = (0.15, 4.0)
 TAIL_DF: Final = 4.0
 """Degrees of freedom of the noise: the smaller, the less an outlier weighs."""
 ROUNDS: Final = 12
-Z80: Final = 1.2816
 
 Effects = dict[tuple[str, str], float]
 """One row of the design: kind and name of an effect, and how much of it."""

@@ -10,27 +10,10 @@ from typing import Final
 import numpy as np
 
 from kdrec.recommend.gain import Risk
+from kdrec.recommend.normal import points
 from kdrec.types import Floats, Ints
 
-_LEVELS_Q: Final = (np.arange(31) + 0.5) / 31
-_POINTS: Final = 31
-
-
-def _normal_points() -> Floats:
-    """Mid-quantiles of the standard normal (equal weights), by bisection on its distribution function."""
-    from math import erf, sqrt
-
-    low, high = np.full(_POINTS, -6.0), np.full(_POINTS, 6.0)
-    for _ in range(40):
-        middle = (low + high) / 2
-        below = np.array([0.5 * (1 + erf(x / sqrt(2))) for x in middle]) < _LEVELS_Q
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    points: Floats = (low + high) / 2
-    points /= np.sqrt(np.mean(points**2))
-    return points
-
-
-_Z: Final = _normal_points()
+_Z: Final = points(31)
 
 
 def knowledge_gradient(net_C: Floats, cov_CC: Floats, noise: float, chance_C: Floats) -> Floats:

@@ -14,11 +14,10 @@ from typing import Any, Final
 import numpy as np
 
 from kdrec.recommend.audit import MIN_TASKS
+from kdrec.recommend.normal import Z80, Z90
 from kdrec.recommend.replay import (
     REALISED_STAGES,
     STRATEGIES,
-    Z80,
-    Z90,
     CellReplay,
     Foretold,
     Stage,
