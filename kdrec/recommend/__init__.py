@@ -22,6 +22,7 @@ from kdrec.recommend.cost import learn_cost, summary
 from kdrec.recommend.evidence import gather
 from kdrec.recommend.gain import leave_z, risk
 from kdrec.recommend.model import FIT_ROWS, fit, laplace_draws, left_out, nearest_rows, problem, take_apart
+from kdrec.recommend.normal import Z80
 from kdrec.recommend.table import Table, tabulate
 from kdrec.recommend.terms import DEFAULT_BUDGET, DEFAULT_TRIAL_PRICE, Terms
 from kdrec.space import Space
@@ -93,11 +94,11 @@ def suggest(
         budget=budget, hours=hours, trial_price=trial_price, hour_price=hour_price, trust_default=trust_default
     )
     table = tabulate(history, features, student, space)
-    cost = learn_cost(history, table.tasks[table.asked_task], student)
-    terms.check(cost, table.n_candidates)
     rng = generator(seed)
-    ready = terms.at_least(cost, table.configs[0], table.n_candidates)
     with one_thread():
+        cost = learn_cost(history, table.tasks[table.asked_task], student)
+        terms.check(cost, table.n_candidates)
+        ready = terms.at_least(cost, table.configs[0], table.n_candidates)
         belief, audited = learn(table, rng)
         found = answer(table, belief, ready, rng, leave_z(terms.trust_default))
     chosen, gains = found.chosen, found.gains
@@ -192,7 +193,7 @@ def believe_cell(table: Table, lesson: Lesson) -> Belief:
 def _effect(mean: float, sd: float) -> tuple[Floats, float]:
     """Mean and 80 % interval of the net effect over the default, and the probability that it is positive."""
     better = 0.5 * (1 + math.erf(mean / sd / math.sqrt(2))) if sd > 0 else 0.5
-    return np.array([mean, mean - 1.2816 * sd, mean + 1.2816 * sd]), better
+    return np.array([mean, mean - Z80 * sd, mean + Z80 * sd]), better
 
 
 def _verdict(upcoming: Sequence[NextTrial], gains: Sequence[Gain], price: float) -> tuple[bool, str]:

@@ -37,8 +37,6 @@ Stage = int | Literal["all"]
 REALISED_STAGES: Final[tuple[Stage, ...]] = (1, 4, "all")
 """Numbers of further trials after which forecast and realised gains are compared; each costs a fit a cell."""
 STRATEGIES: Final = ("suggested", *BASELINES)
-Z80: Final = 1.2816
-Z90: Final = 1.6449
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,17 +195,24 @@ def _replay_task(
     """Ask about every student of one task. One fit serves all that ask with the same features of the task."""
     lessons: dict[TaskFeatures, tuple[Lesson, np.random.Generator]] = {}
     for cell in cells:
-        seen = _Seen(rest, cell, whole)
-        table = seen.table(())
-        about = replace(cell.features, student_params=None)
-        if about not in lessons:
-            rng = generator(seed)
-            with one_thread():
-                lessons[about] = study(table, rng), rng
-        lesson, rng = lessons[about]
-        belief = believe_cell(table, lesson)
-        found = answer(table, belief, DEFAULT_BUDGET, deepcopy(rng))
-        yield _replayed(cell, table, belief, found, whole, _tuned(seen, table, found, stages, seed))
+        with one_thread():
+            replayed = _replay_cell(_Seen(rest, cell, whole), lessons, stages, seed)
+        yield replayed
+
+
+def _replay_cell(
+    seen: _Seen, lessons: dict[TaskFeatures, tuple[Lesson, np.random.Generator]], stages: Sequence[Stage], seed: int
+) -> CellReplay:
+    """Ask about one cell, with the lesson of a student before it where there is one."""
+    table = seen.table(())
+    about = replace(seen.cell.features, student_params=None)
+    if about not in lessons:
+        rng = generator(seed)
+        lessons[about] = study(table, rng), rng
+    lesson, rng = lessons[about]
+    belief = believe_cell(table, lesson)
+    found = answer(table, belief, DEFAULT_BUDGET, deepcopy(rng))
+    return _replayed(seen.cell, table, belief, found, seen.whole, _tuned(seen, table, found, stages, seed))
 
 
 @dataclass(frozen=True)
@@ -293,8 +298,7 @@ def _tuned(seen: _Seen, table: Table, found: Answer, stages: Sequence[Stage], se
             continue
         own = [cell.runs[config][0] for config in run[: n_trials + 1]]
         after = seen.table(own)
-        with one_thread():
-            now = after.configs[opinion(after, learn(after, generator(seed))[0]).chosen]
+        now = after.configs[opinion(after, learn(after, generator(seed))[0]).chosen]
         gain = cell.score(now, but_first=True) - cell.score(run[0], but_first=True)
         drawn_N = found.gains_NS[:, len(STAGES) if stage == "all" else STAGES.index(stage)]
         lo80, hi80 = _measured_interval(drawn_N, noise, generator(seed))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from kdrec.recommend import suggest
-from kdrec.recommend.replay import STRATEGIES, Z80, CellReplay, Foretold, Tuned, judge, measured_cells, replay
+from kdrec.recommend.normal import Z80
+from kdrec.recommend.replay import STRATEGIES, CellReplay, Foretold, Tuned, judge, measured_cells, replay
 from kdrec.recommend.scorecard import audit_history, coverage, score
 from kdrec.space import DEFAULT_SPACE
 from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, History, KDConfig, Settings, TaskFeatures, Trial
