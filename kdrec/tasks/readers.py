@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import io
 import re
@@ -50,6 +51,16 @@ def read_vader_tweets(path: Path) -> Rows:
     cells = (line.split("\t") for line in lines)
     kept, notes = once_each(Row(texts=(text,), label=_polarity(float(rating))) for _, rating, text in cells)
     return Rows(labels=("neg", "neu", "pos"), train=kept, notes=notes)
+
+
+def read_rotten_tomatoes(path: Path) -> Rows:
+    """Snippets of film reviews by verdict, `fresh` or `rotten`: bzip2-packed CSV; each snippet once, plots left out."""
+    table = csv.DictReader(io.StringIO(bz2.decompress(path.read_bytes()).decode("utf-8"), newline=""), strict=True)
+    if not {"category", "text"} <= set(table.fieldnames or ()):
+        raise CorruptFile(f"{path.name}: the columns category and text were expected, got {table.fieldnames}")
+    reviews = [row for row in table if row["category"] in ("fresh", "rotten") and row["text"].strip()]
+    kept, notes = once_each(Row(texts=(row["text"].strip(),), label=row["category"]) for row in reviews)
+    return Rows(labels=("fresh", "rotten"), train=kept, notes=notes)
 
 
 def _lines(text: str) -> list[str]:
