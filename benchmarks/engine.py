@@ -60,17 +60,18 @@ def study_of(rows: int, epochs: int) -> Study:
 
 def run_ours(study: Study, student: str, seed: int, home: Home) -> list[float]:
     """Best validation scores of the eight by kdrec's engine."""
-    from kdrec import catalog, encoder, engine
+    from kdrec import catalog, encoder, engine, tasks
     from kdrec.trial import Bench
 
     bench, card = Bench(study, "trec", "minilm", home), catalog.card(student)
     training = study.training_for(Cell(task="trec", student=student), seed)
     train, validation = bench.encoded("train"), bench.encoded("validation")
+    grade = tasks.grader(bench.task, bench.task.validation, validation)
     scores = []
     for config in CONFIGS:
         classifier = encoder.build(card, bench.folder, bench.task, (train, validation), seed=seed)
         lesson = engine.Lesson(
-            train=train, validation=validation, metric="accuracy", n_classes=6, signal=bench.signal(config.teacher)
+            train=train, validation=validation, grade=grade, n_classes=6, signal=bench.signal(config.teacher)
         )
         *_, finished = engine.fit(classifier, lesson, config, training, bench.accelerator)
         scores.append(finished.best.score)
@@ -119,7 +120,7 @@ def run_trainer(study: Study, student: str, seed: int, home: Home) -> list[float
         encoded = tokenizer([texts[0] for texts in split.texts], truncation=True, max_length=128)
         return [
             {"input_ids": ids, "attention_mask": mask, "labels": int(label)}
-            for ids, mask, label in zip(encoded["input_ids"], encoded["attention_mask"], split.labels_N, strict=True)
+            for ids, mask, label in zip(encoded["input_ids"], encoded["attention_mask"], split.labels_U, strict=True)
         ]
 
     train, validation = rows(bench.task.train), rows(bench.task.validation)

@@ -126,8 +126,8 @@ def _work(model: str) -> float:
 
 
 def _teacher(study: Study, home: Home, task: str, teacher: str) -> Piece:
-    training = study.teacher
-    cost = _work(teacher) * (study.rows.train or ROWS_UNKNOWN) / training.evaluations_per_epoch
+    training = study.teacher_for(task)
+    cost = _work(teacher) * (study.rows_for(task).train or ROWS_UNKNOWN) / training.evaluations_per_epoch
     units = len(training.runs()) * training.epochs * training.evaluations_per_epoch
     return Piece(
         role="teacher", study=study, home=home, task=task, model=teacher, teacher=teacher, units=units, cost=cost
@@ -146,5 +146,5 @@ def _cell(study: Study, home: Home, cell: Cell) -> Piece:
         model=cell.student,
         teacher=catalog.teacher_of(cell.student),
         units=configs * len(study.seeds),
-        cost=_work(cell.student) * (study.rows.train or ROWS_UNKNOWN) * epochs,
+        cost=_work(cell.student) * (study.rows_for(cell.task).train or ROWS_UNKNOWN) * epochs,
     )

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from kdrec.errors import BadArgument, MismatchError
+from kdrec.examples import Encoded, Ints, runs
 from kdrec.signals import TeacherSignal
-from kdrec.types import Encoded, Ints
 
 BUCKET_BATCHES = 32
 """Batches whose examples are sorted by length together: enough to leave about a tenth of padding, few enough that the
@@ -68,20 +70,28 @@ def evaluation_batches(lengths_N: Ints, max_tokens: int = 4096) -> Iterator[Ints
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """Padded tensors of B examples; `teacher_BC` is there when a teacher is."""
+    """Padded tensors of B examples; `teacher_RC` is there when a teacher is.
+
+    `counts_B` and `places_R` say where the head is read (`kdrec.examples.Reading`); None: once an example.
+    """
 
     input_ids_BL: torch.Tensor
     attention_mask_BL: torch.Tensor
     token_type_ids_BL: torch.Tensor | None
-    labels_B: torch.Tensor
-    teacher_BC: torch.Tensor | None = None
+    labels_U: torch.Tensor
+    teacher_RC: torch.Tensor | None = None
+    counts_B: torch.Tensor | None = None
+    places_R: torch.Tensor | None = None
 
-    def inputs(self, device: torch.device) -> dict[str, torch.Tensor]:
-        """Keyword arguments of a transformers encoder, on `device`."""
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """Keyword arguments of a transformers encoder."""
         inputs = {"input_ids": self.input_ids_BL, "attention_mask": self.attention_mask_BL}
-        if self.token_type_ids_BL is not None:
-            inputs["token_type_ids"] = self.token_type_ids_BL
-        return {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}
+        return inputs if self.token_type_ids_BL is None else {**inputs, "token_type_ids": self.token_type_ids_BL}
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on a device."""
+        moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items() if value is not None}
+        return replace(self, **moved)
 
 
 def collate(
@@ -99,7 +109,7 @@ def collate(
     split : Encoded
         The tokenised split.
     rows_B : numpy.ndarray
-        Rows of the batch.
+        Examples of the batch.
     pad_id : int
         Padding token, in the vocabulary the model speaks.
     vocabulary_V : numpy.ndarray, optional
@@ -107,11 +117,10 @@ def collate(
     signal : TeacherSignal, optional
         The teacher.
     """
-    starts_B = split.offsets_N1[rows_B]
-    lengths_B = split.offsets_N1[rows_B + 1] - starts_B
+    lengths_B = split.lengths_N[rows_B]
     inside_BL = np.arange(lengths_B.max())[None, :] < lengths_B[:, None]
-    at_T = np.repeat(starts_B, lengths_B) + np.concatenate([np.arange(n) for n in lengths_B])
-    tokens_T = split.input_ids_T[at_T]
+    at_T = _flat(split.offsets_N1, rows_B)
+    tokens_T: npt.NDArray[Any] = split.input_ids_T[at_T]
     input_ids_BL = np.full(inside_BL.shape, pad_id, dtype=np.int64)
     if vocabulary_V is not None:
         tokens_T = vocabulary_V[tokens_T]
@@ -122,10 +131,22 @@ def collate(
     if split.token_type_ids_T is not None:
         token_type_ids_BL = np.zeros(inside_BL.shape, dtype=np.int64)
         token_type_ids_BL[inside_BL] = split.token_type_ids_T[at_T]
+    reading = split.reading
     return Batch(
         input_ids_BL=torch.from_numpy(input_ids_BL),
         attention_mask_BL=torch.from_numpy(inside_BL.astype(np.int64)),
         token_type_ids_BL=None if token_type_ids_BL is None else torch.from_numpy(token_type_ids_BL),
-        labels_B=torch.from_numpy(np.ascontiguousarray(split.labels_N[rows_B], dtype=np.int64)),
-        teacher_BC=None if signal is None else torch.from_numpy(signal.lookup(np.asarray(split.ids_N[rows_B]))),
+        labels_U=_tensor(split.labels_U[_flat(split.unit_offsets_N1, rows_B)]),
+        teacher_RC=None if signal is None else torch.from_numpy(signal.lookup(np.asarray(split.ids_N[rows_B]))),
+        counts_B=None if reading is None else _tensor(reading.counts_N[rows_B]),
+        places_R=None if reading is None else _tensor(reading.places_R[_flat(reading.offsets_N1, rows_B)]),
     )
+
+
+def _flat(offsets_N1: Ints, rows_B: Ints) -> Ints:
+    """Indices of all that flat arrays hold of these examples, one after the other."""
+    return runs(offsets_N1[rows_B], offsets_N1[rows_B + 1] - offsets_N1[rows_B])
+
+
+def _tensor(values: Ints) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))

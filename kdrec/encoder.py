@@ -1,4 +1,4 @@
-"""ModelCard -> an initialised classifier: the card's encoder, the layers it keeps, a fresh head for the task's labels.
+"""ModelCard -> an initialised classifier: the card's encoder, the layers it keeps, a fresh head for the task's family.
 
 Serves the teacher (all layers) and the students (cut from the teacher's pretrained weights, or of their own source).
 Weights come from safetensors only; no code of a checkpoint is ever run.
@@ -10,18 +10,31 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 from transformers.utils import logging
 
 from kdrec import lean
 from kdrec.errors import CorruptFile, MismatchError, SourceError
 from kdrec.sources import sha256_file
+from kdrec.tasks import family
 from kdrec.types import Encoded, Ints, ModelCard, Task
+
+HEADS: Final[dict[str, Any]] = {
+    "sequence_classification": AutoModelForSequenceClassification,
+    "token_classification": AutoModelForTokenClassification,
+    "question_answering": AutoModelForQuestionAnswering,
+}
+"""transformers' class for each head that a family names."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,7 +73,7 @@ def source_hash(folder: Path) -> str:
 
 
 def build(card: ModelCard, folder: Path, task: Task, splits: tuple[Encoded, ...], *, seed: int) -> Classifier:
-    """Initialise the encoder of `card` from `folder` with a classification head for `task`.
+    """Initialise the encoder of `card` from `folder` with the head that the family of `task` has.
 
     Parameters
     ----------
@@ -75,19 +88,20 @@ def build(card: ModelCard, folder: Path, task: Task, splits: tuple[Encoded, ...]
     seed : int
         Seed of the head's initial weights.
     """
-    config = _config(card, folder)
+    config, head = _config(card, folder), family(task.family).head
     config.num_labels = len(task.labels)
     config.id2label = dict(enumerate(task.labels))
     config.label2id = {label: index for index, label in enumerate(task.labels)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32, trust_remote_code=False)
+        model = HEADS[head].from_config(config, dtype=torch.float32, trust_remote_code=False)
     _load_pretrained(model, card, folder)
     used_ids = _used_ids(splits, card, config)
     embedding = model.get_input_embeddings()
     name = next(key for key, module in model.named_modules() if module is embedding) + ".weight"
     vocabulary_V = lean.compact_vocabulary(model, used_ids)
-    lean.read_first_token_only(model)
+    if head == "sequence_classification":
+        lean.read_first_token_only(model)
     return Classifier(
         model=model,
         vocabulary_V=vocabulary_V,

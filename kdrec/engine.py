@@ -20,13 +20,15 @@ import torch
 from accelerate import Accelerator
 from torch.nn.parallel import DistributedDataParallel
 
-from kdrec import batches, metrics
+from kdrec import batches, heads
 from kdrec.checkpoints import Checkpoint
 from kdrec.encoder import Classifier, weights_of
 from kdrec.errors import MismatchError
-from kdrec.objective import IGNORED_LABEL, LossSums, kd_loss
+from kdrec.examples import runs
+from kdrec.metrics import Grader
+from kdrec.objective import LossSums, kd_loss
 from kdrec.signals import TeacherSignal
-from kdrec.types import Encoded, Ints, KDConfig, Metric, Training
+from kdrec.types import Encoded, Ints, KDConfig, Training
 
 LOG_EVERY = 10
 """Optimizer steps per `Step` event: losses are read from the device, and looked at for NaN, once for all of them."""
@@ -83,11 +85,14 @@ Event = Step | Evaluation | Diverged | Finished
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lesson:
-    """What is taught: splits, the teacher's signal (None where alpha is 0), the main metric and where to checkpoint."""
+    """What is taught: splits, how validation is graded, the teacher's signal (None where alpha is 0), a checkpoint.
+
+    `n_classes` are the columns of the head: labels, or start and end of an answer.
+    """
 
     train: Encoded
     validation: Encoded
-    metric: Metric
+    grade: Grader
     n_classes: int
     signal: TeacherSignal | None = None
     checkpoint: Checkpoint = field(default_factory=Checkpoint.none)
@@ -117,9 +122,9 @@ def fit(
     if config.alpha > 0:
         if lesson.signal is None:
             raise MismatchError(f"alpha = {config.alpha:g} needs a teacher, and the lesson has none")
-        if lesson.signal.logits_NC.shape[1] != lesson.n_classes:
+        if lesson.signal.logits_RC.shape[1] != lesson.n_classes:
             raise MismatchError(
-                f"the teacher knows {lesson.signal.logits_NC.shape[1]} classes, the task has {lesson.n_classes}"
+                f"the teacher knows {lesson.signal.logits_RC.shape[1]} classes, the task has {lesson.n_classes}"
             )
     try:
         yield from _Loop(classifier, lesson, config, training, accelerator).run()
@@ -188,7 +193,7 @@ class _Loop:
         """One optimizer step over the examples `rows_B`, cut over processes and micro-batches."""
         self.model.train()
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        units = int((self.lesson.train.labels_N[rows_B] != IGNORED_LABEL).sum())
+        units = max(1, int(self.lesson.train.units_N[rows_B].sum()))  # no word of these rows may have become a token
         mine = np.array_split(rows_B, world)[rank]
         # Gradients are exchanged by all processes: one without a share of a short batch computes, and counts, nothing.
         share = 1.0 if len(mine) else 0.0
@@ -220,11 +225,17 @@ class _Loop:
             vocabulary_V=self.classifier.vocabulary_V,
             signal=signal,
         )
-        device = self.accelerator.device
+        batch = batch.to(self.accelerator.device)
         with self.accelerator.autocast():
-            logits_BC = self.model(**batch.inputs(device)).logits
-        teacher_BC = None if batch.teacher_BC is None else batch.teacher_BC.to(device)
-        return kd_loss(logits_BC, teacher_BC, batch.labels_B.to(device), self.config)
+            logits = heads.logits_of(self.model(**batch.inputs()))
+        student_RC = heads.at_places(logits, batch.counts_B, batch.places_R)
+        reading = self.lesson.train.reading
+        if reading is None or reading.axis == "classes":
+            return kd_loss(student_RC, batch.teacher_RC, batch.labels_U, self.config)
+        assert batch.counts_B is not None, "a split that is read at places makes batches that are"
+        student_UC, inside_UC = heads.over_positions(student_RC, batch.counts_B)
+        teacher_UC = None if batch.teacher_RC is None else heads.over_positions(batch.teacher_RC, batch.counts_B)[0]
+        return kd_loss(student_UC, teacher_UC, batch.labels_U, self.config, inside_UC)
 
     def _report(self) -> Step | Diverged:
         means = torch.stack([torch.stack(parts) for parts in self.sums])
@@ -245,20 +256,13 @@ class _Loop:
         )
 
     def _evaluate(self) -> Evaluation | Diverged:
-        split = self.lesson.validation
-        logits_NC = predict(self.model, self.classifier, split, self.accelerator)
-        if not np.isfinite(logits_NC).all():
+        logits_RC = predict(self.model, self.classifier, self.lesson.validation, self.accelerator)
+        if not np.isfinite(logits_RC).all():
             return Diverged(step=self.step, epoch=self.epoch, reason="validation logits are not finite")
-        score = metrics.score(self.lesson.metric, logits_NC.argmax(-1), split.labels_N, self.lesson.n_classes)
-        loss = metrics.nll(logits_NC, split.labels_N)
-        is_best = self.best is None or (score, -loss) > (self.best.score, -self.best.loss)
+        grade = self.lesson.grade(logits_RC)
+        is_best = self.best is None or (grade.score, -grade.loss) > (self.best.score, -self.best.loss)
         event = Evaluation(
-            step=self.step,
-            epoch=self.epoch,
-            score=score,
-            loss=loss,
-            ece=metrics.ece(logits_NC, split.labels_N),
-            is_best=is_best,
+            step=self.step, epoch=self.epoch, score=grade.score, loss=grade.loss, ece=grade.ece, is_best=is_best
         )
         if is_best:
             self.best, self.best_weights = event, weights_of(self.accelerator.unwrap_model(self.model))
@@ -297,25 +301,28 @@ class _Loop:
 
 
 def predict(model: Any, classifier: Classifier, split: Encoded, accelerator: Accelerator) -> npt.NDArray[np.float32]:
-    """Logits (N, C) in fp32 of every example of `split`, in its order, in eval mode and without gradients.
+    """Logits (R, C) in fp32 at every place of `split`, in its order, in eval mode and without gradients.
 
-    `model` is `classifier.model`, prepared by `accelerator` or not. Processes share the batches; every one returns all
-    rows.
+    Without a `Reading` an example has one place, and R is N. `model` is `classifier.model`, prepared by `accelerator`
+    or not. Processes share the batches; every one returns all rows.
     """
     was_training = model.training
     model.eval()
-    unwrapped = accelerator.unwrap_model(model)
-    logits_NC = torch.zeros(len(split), unwrapped.config.num_labels, device=accelerator.device)
+    unwrapped, device = accelerator.unwrap_model(model), accelerator.device
+    ends_N1 = np.arange(len(split) + 1) if split.reading is None else split.reading.offsets_N1
+    logits_RC = torch.zeros(int(ends_N1[-1]), unwrapped.config.num_labels, device=device)
     shares = list(batches.evaluation_batches(split.lengths_N))[accelerator.process_index :: accelerator.num_processes]
     with torch.inference_mode():
         for rows in shares:
             batch = batches.collate(split, rows, pad_id=classifier.pad_id, vocabulary_V=classifier.vocabulary_V)
-            logits = unwrapped(**batch.inputs(accelerator.device)).logits
-            logits_NC[torch.from_numpy(rows).to(accelerator.device)] = logits.float()
+            batch = batch.to(device)
+            logits = heads.logits_of(unwrapped(**batch.inputs()))
+            at_R = torch.from_numpy(runs(ends_N1[rows], ends_N1[rows + 1] - ends_N1[rows])).to(device)
+            logits_RC[at_R] = heads.at_places(logits, batch.counts_B, batch.places_R).float()
     if accelerator.num_processes > 1:
-        logits_NC = accelerator.reduce(logits_NC, "sum")
+        logits_RC = accelerator.reduce(logits_RC, "sum")
     model.train(was_training)
-    result: npt.NDArray[np.float32] = logits_NC.cpu().numpy()
+    result: npt.NDArray[np.float32] = logits_RC.cpu().numpy()
     return result
 
 

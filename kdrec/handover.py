@@ -68,7 +68,12 @@ def study_of(
     if like is None:
         return study
     cell = Cell(task=answer.task, student=answer.student)
-    return replace(study, rows=like.rows, teacher=like.teacher, training=like.training_for(cell, like.training.seed))
+    return replace(
+        study,
+        rows=like.rows_for(cell.task),
+        teacher=like.teacher_for(cell.task),
+        training=like.training_for(cell, like.training.seed),
+    )
 
 
 def write(study: Study, path: Path) -> None:

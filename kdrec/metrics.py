@@ -1,11 +1,17 @@
 """Predictions and logits to numbers: score, negative log-likelihood, calibration error. Pure numpy.
 
-Nothing here knows tasks, models or files. Shape legend: N examples, C classes, M bins.
+Nothing here knows tasks, models or files. Shape legend: N examples, C classes, M bins; U units, each with a softmax of
+its own over the places of an example.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +19,34 @@ import numpy.typing as npt
 from kdrec.errors import BadArgument
 from kdrec.types import Floats, Ints, Metric
 
-METRICS: tuple[Metric, ...] = ("accuracy", "macro_f1")
+CLASSIFICATION: Final[tuple[Metric, ...]] = ("accuracy", "macro_f1")
+"""What `score` knows; of tags and of answers, `span_f1` and `squad_f1` have functions of their own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grade:
+    """What a model's logits on a split are worth: main score (0-100), mean NLL (nats a unit), calibration error.
+
+    `also` are scores (0-100) that are customary beside the main one, by name.
+    """
+
+    score: float
+    loss: float
+    ece: float
+    also: Mapping[str, float] = field(default_factory=dict)
+
+
+Grader = Callable[[npt.NDArray[np.float32]], Grade]
+"""From the logits (R, C) at all places of a split to its grade."""
+
+
+def grade_classes(metric: Metric, logits_NC: npt.NDArray[np.floating[Any]], labels_N: Ints) -> Grade:
+    """Grade one class an example (or a word); parameters as of `score`, `nll` and `ece`."""
+    return Grade(
+        score=score(metric, logits_NC.argmax(-1), labels_N, logits_NC.shape[1]),
+        loss=nll(logits_NC, labels_N),
+        ece=ece(logits_NC, labels_N),
+    )
 
 
 def score(
@@ -46,7 +79,7 @@ def score(
         return float(100 * np.mean(predictions_N == labels_N))
     if metric == "macro_f1":
         return float(100 * np.mean(_f1_C(predictions_N, labels_N, n_classes)))
-    raise BadArgument(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
+    raise BadArgument(f"metric must be one of {', '.join(CLASSIFICATION)}, got {metric!r}")
 
 
 def nll(logits_NC: npt.NDArray[np.floating[Any]], labels_N: npt.NDArray[np.integer[Any]]) -> float:
@@ -92,11 +125,86 @@ def ece(logits_NC: npt.NDArray[np.floating[Any]], labels_N: npt.NDArray[np.integ
     if not np.isfinite(logits).all():
         return float("nan")
     p_NC = np.exp(_log_softmax(logits))
-    confidence_N = p_NC.max(axis=1)
-    right_N = (logits.argmax(axis=1) == labels_N).astype(np.float64)
+    return calibration_error(p_NC.max(axis=1), logits.argmax(axis=1) == labels_N, bins)
+
+
+def calibration_error(confidence_N: Floats, right_N: npt.NDArray[np.bool_], bins: int = 15) -> float:
+    """`ece` of predictions whose confidence, and whether they were right, are known."""
     bin_N = np.clip(np.ceil(confidence_N * bins).astype(np.int64) - 1, 0, bins - 1)
     gap_M = np.bincount(bin_N, weights=right_N - confidence_N, minlength=bins)  # bin size times (accuracy - confidence)
-    return float(np.abs(gap_M).sum() / len(labels_N))
+    return float(np.abs(gap_M).sum() / len(right_N))
+
+
+def span_f1(predicted: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]) -> float:
+    """Micro-averaged F1 (0-100) of the entities that BIO tags spell, by the rules of CoNLL's `conlleval` (seqeval).
+
+    An entity counts when its type and both its ends are right. 0 where there is no entity at all.
+    """
+    from seqeval.metrics import f1_score
+
+    return float(100 * f1_score([list(tags) for tags in gold], [list(tags) for tags in predicted], zero_division=0))
+
+
+def exact_match(answer: str, gold: Sequence[str]) -> float:
+    """1 when the answer equals any of the gold ones up to case, punctuation, articles and white space, else 0.
+
+    SQuAD's own definition (Rajpurkar et al. 2016, `evaluate-v1.1.py`). `gold` holds one empty text where the question
+    has no answer.
+    """
+    return float(any(_plain(answer) == _plain(text) for text in gold))
+
+
+def answer_f1(answer: str, gold: Sequence[str]) -> float:
+    """Largest F1 (0-1) over the gold answers of the words shared with one, as SQuAD counts them.
+
+    Where a question has no answer, 1 for an empty answer and 0 for any other (`evaluate-v2.0.py`).
+    """
+    return max(_word_f1(_plain(answer).split(), _plain(text).split()) for text in gold)
+
+
+def _word_f1(words: Sequence[str], gold: Sequence[str]) -> float:
+    if not words or not gold:
+        return float(words == gold)
+    shared = sum((Counter(words) & Counter(gold)).values())
+    return 2 * shared / (len(words) + len(gold))
+
+
+def _plain(text: str) -> str:
+    """Lower case, then without ASCII punctuation, then without articles, white space made single: SQuAD's order."""
+    text = "".join(letter for letter in text.lower() if letter not in _PUNCTUATION)
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
+
+
+_PUNCTUATION: Final = frozenset(string.punctuation)
+
+
+def ragged_nll(
+    logits_RC: npt.NDArray[np.floating[Any]], offsets_N1: Ints, labels_U: Ints
+) -> tuple[float, Floats, npt.NDArray[np.bool_]]:
+    """Mean NLL, confidences and hits where each column of each example is a unit, with a softmax over its places.
+
+    Parameters
+    ----------
+    logits_RC : float array of shape (R, C)
+        Logits of C columns (start and end) at the places of all examples, those of one example in a row.
+    offsets_N1 : integer array of shape (N + 1,)
+        Example `i` has the places `offsets_N1[i]` to `offsets_N1[i + 1]`; at least one.
+    labels_U : integer array of shape (N * C,)
+        The right place of each unit, counted from the first of its example; columns of one example in a row.
+
+    Returns
+    -------
+    float, float array of shape (N * C,), bool array of shape (N * C,)
+    """
+    logits, starts_N = logits_RC.astype(np.float64), offsets_N1[:-1]
+    counts_N = np.diff(offsets_N1)
+    top_NC = np.maximum.reduceat(logits, starts_N, axis=0)
+    with np.errstate(invalid="ignore"):
+        total_NC = np.add.reduceat(np.exp(logits - np.repeat(top_NC, counts_N, axis=0)), starts_N, axis=0)
+    labels_NC = labels_U.reshape(len(starts_N), -1)
+    gold_NC = np.take_along_axis(logits, starts_N[:, None] + labels_NC, axis=0)
+    nll_NC = top_NC + np.log(total_NC) - gold_NC
+    return float(nll_NC.mean()), (1.0 / total_NC).reshape(-1), (gold_NC == top_NC).reshape(-1)
 
 
 def _f1_C(predictions_N: npt.NDArray[Any], labels_N: npt.NDArray[Any], n_classes: int) -> Floats:

@@ -35,7 +35,11 @@ class LossSums(NamedTuple):
 
 
 def kd_loss(
-    student_UC: torch.Tensor, teacher_UC: torch.Tensor | None, labels_U: torch.Tensor, config: KDConfig
+    student_UC: torch.Tensor,
+    teacher_UC: torch.Tensor | None,
+    labels_U: torch.Tensor,
+    config: KDConfig,
+    inside_UC: torch.Tensor | None = None,
 ) -> LossSums:
     """Sum ``(1 - alpha) L1 + alpha L2`` over the units of a batch.
 
@@ -49,11 +53,14 @@ def kd_loss(
         Label indices; `IGNORED_LABEL` leaves a unit out of both losses.
     config : KDConfig
         The knobs.
+    inside_UC : torch.Tensor, optional
+        Which classes a unit has, where they differ in number (places of a window): the rest is padding, in no softmax
+        and no mean. Default: all.
 
     Returns
     -------
     LossSums
-        Sums over the units that count, in nats (`mse`: squared logits, averaged over classes).
+        Sums over the units that count, in nats (`mse`: squared logits, averaged over a unit's classes).
 
     Raises
     ------
@@ -70,36 +77,58 @@ def kd_loss(
         raise MismatchError(f"distillation needs teacher logits of shape {tuple(student_UC.shape)}, got {came}")
     keep_U = labels_U != IGNORED_LABEL
     labels_U = labels_U[keep_U]
+    inside_UC = None if inside_UC is None else inside_UC[keep_U]
     # Half precision is widened, float64 stays as it is.
     student_UC = student_UC[keep_U].to(torch.promote_types(student_UC.dtype, torch.float32))
-    hard = F.cross_entropy(student_UC, labels_U, reduction="sum")
+    hard = F.nll_loss(_log_softmax(student_UC, 1.0, inside_UC), labels_U, reduction="sum")
     if config.alpha == 0 or teacher_UC is None:
         zero = torch.zeros_like(hard)
         return LossSums(total=hard, hard=hard, soft=zero, kl=zero, units=len(labels_U))
     teacher_UC = teacher_UC[keep_U].to(student_UC.dtype)
-    soft, kl = _mse(student_UC, teacher_UC) if config.distance == "mse" else _ce(student_UC, teacher_UC, config)
+    distance = _mse if config.distance == "mse" else _ce
+    soft, kl = distance(student_UC, teacher_UC, config, inside_UC)
     total = (1 - config.alpha) * hard + config.alpha * soft
     return LossSums(total=total, hard=hard, soft=soft, kl=kl, units=len(labels_U))
 
 
-def _ce(student_UC: torch.Tensor, teacher_UC: torch.Tensor, config: KDConfig) -> tuple[torch.Tensor, torch.Tensor]:
+def _log_softmax(logits_UC: torch.Tensor, tau: float, inside_UC: torch.Tensor | None) -> torch.Tensor:
+    """Log-probabilities at a temperature; padding has no mass, and stands as 0, so that sums of products pass it by."""
+    if inside_UC is None:
+        return F.log_softmax(logits_UC / tau, dim=-1)
+    masked_UC = (logits_UC / tau).masked_fill(~inside_UC, -torch.inf)
+    return F.log_softmax(masked_UC, dim=-1).masked_fill(~inside_UC, 0.0)
+
+
+def _mass(log_p_UC: torch.Tensor, inside_UC: torch.Tensor | None) -> torch.Tensor:
+    return log_p_UC.exp() if inside_UC is None else log_p_UC.exp() * inside_UC
+
+
+def _ce(
+    student_UC: torch.Tensor, teacher_UC: torch.Tensor, config: KDConfig, inside_UC: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross-entropy of softened distributions (Hinton et al. 2015, eq. 2), scaled where asked for, and unscaled KL."""
-    log_p_UC = F.log_softmax(teacher_UC / config.tau_t, dim=-1)
-    log_q_UC = F.log_softmax(student_UC / config.tau_s, dim=-1)
-    p_UC = log_p_UC.exp()
+    log_p_UC = _log_softmax(teacher_UC, config.tau_t, inside_UC)
+    log_q_UC = _log_softmax(student_UC, config.tau_s, inside_UC)
+    p_UC = _mass(log_p_UC, inside_UC)
     factor = config.tau_t * config.tau_s if config.scale_soft_loss == "tau_t*tau_s" else 1.0
     cross_entropy = -factor * (p_UC * log_q_UC).sum()
     kl = (p_UC * (log_p_UC - log_q_UC)).sum()
     return cross_entropy, kl.detach()
 
 
-def _mse(student_UC: torch.Tensor, teacher_UC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _mse(
+    student_UC: torch.Tensor, teacher_UC: torch.Tensor, config: KDConfig, inside_UC: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean over classes of squared differences of raw logits (Kim et al. 2021), and KL at temperature 1.
 
     The mean keeps the size of the loss independent of the number of classes, as `torch.nn.MSELoss` does.
     """
-    squared = (student_UC - teacher_UC).square().mean(dim=-1).sum()
+    squared_UC = (student_UC - teacher_UC).square()
+    if inside_UC is None:
+        squared = squared_UC.mean(dim=-1).sum()
+    else:
+        squared = ((squared_UC * inside_UC).sum(dim=-1) / inside_UC.sum(dim=-1)).sum()
     with torch.no_grad():
-        log_p_UC = F.log_softmax(teacher_UC, dim=-1)
-        kl = (log_p_UC.exp() * (log_p_UC - F.log_softmax(student_UC, dim=-1))).sum()
+        log_p_UC, log_q_UC = (_log_softmax(logits, 1.0, inside_UC) for logits in (teacher_UC, student_UC))
+        kl = (_mass(log_p_UC, inside_UC) * (log_p_UC - log_q_UC)).sum()
     return squared, kl

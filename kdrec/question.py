@@ -19,7 +19,7 @@ from kdrec.home import Home
 from kdrec.sources import resolve
 from kdrec.sources.hub import HubReference
 from kdrec.sources.wheel import WheelReference
-from kdrec.types import METRICS, History, Metric, Split, Task, TaskFeatures, TeacherTraining, Trial
+from kdrec.types import METRICS, History, Metric, Task, TaskFeatures, TeacherTraining, Trial
 
 TABLES: Final = (".csv", ".tsv", ".jsonl", ".parquet")
 SAMPLE: Final = 2000
@@ -225,9 +225,8 @@ def _measured(task: Task, student: str, home: Home) -> TaskFeatures:
     if teacher is None or not _is_here(teacher.source, home):
         return tasks.features(task)
     step = max(1, len(task.train) // SAMPLE)
-    sample = Split(texts=task.train.texts[::step], labels_N=task.train.labels_N[::step], ids_N=task.train.ids_N[::step])
     tokenizer = resolve(teacher.source, home) / "tokenizer.json"
-    encoded = tasks.encode(sample, task, tokenizer, TeacherTraining().max_length, home)
+    encoded = tasks.encode(task.train.every(step), task, tokenizer, TeacherTraining().max_length, home)
     return tasks.features(task, mean_tokens=float(encoded.lengths_N.mean()))
 
 

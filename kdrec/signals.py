@@ -1,5 +1,7 @@
 """TeacherSignal: a teacher's logits by example id, whoever computed them; the loss never asks.
 
+Kept are the logits at the places where a head is read (see `Reading`), so no padded position is ever stored.
+
 On disk a signal is one safetensors file whose header holds its key (what it was computed from) and the hash of its
 content. A file with another key or another hash is refused, never used.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from kdrec.errors import CorruptFile, MismatchError
+from kdrec.examples import Ints, offsets_of, runs
 from kdrec.sources import atomic_write
-from kdrec.types import Ints
 
 
 def signal_key(*, checkpoint: str, data: str, tokenizer: str, max_length: int) -> str:
@@ -30,36 +32,54 @@ def signal_key(*, checkpoint: str, data: str, tokenizer: str, max_length: int) -
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TeacherSignal:
-    """Logits (fp32) of N examples over C classes; `ids_N` rise, so that a lookup is a binary search."""
+    """Logits (fp32) of N examples at their R places, C at each; `ids_N` rise, so that a lookup is a binary search.
+
+    `counts_N` are the places of each example; None where every example has one.
+    """
 
     key: str
     ids_N: Ints
-    logits_NC: npt.NDArray[np.float32]
+    logits_RC: npt.NDArray[np.float32]
+    counts_N: Ints | None = None
+    _starts_N: Ints = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        ids_N, logits_NC = self.ids_N, self.logits_NC
-        if logits_NC.ndim != 2 or logits_NC.dtype != np.float32 or ids_N.shape != logits_NC.shape[:1] or not len(ids_N):
-            raise MismatchError(f"a teacher signal needs one fp32 row of logits per example, got {logits_NC.shape}")
+        ids_N, logits_RC = self.ids_N, self.logits_RC
+        counts_N = np.ones(len(ids_N), dtype=np.int64) if self.counts_N is None else self.counts_N
+        fits = len(counts_N) == len(ids_N) > 0 and logits_RC.ndim == 2 and int(counts_N.sum()) == len(logits_RC)
+        if not fits or logits_RC.dtype != np.float32:
+            raise MismatchError(
+                "a teacher signal needs one fp32 row of logits for each place of an example (where a head is read once "
+                f"an example: one), got {logits_RC.shape} for {len(ids_N)} examples"
+            )
         if len(np.unique(ids_N)) != len(ids_N):
             raise MismatchError("a teacher signal needs one row of logits per example, and some example has several")
-        if not np.isfinite(self.logits_NC).all():
+        if not np.isfinite(self.logits_RC).all():
             raise CorruptFile("the teacher's logits are not finite: it diverged, and cannot teach")
         order = np.argsort(ids_N, kind="stable")
+        starts_N = offsets_of(counts_N)[:-1]
         object.__setattr__(self, "ids_N", ids_N[order])
-        object.__setattr__(self, "logits_NC", logits_NC[order])
+        object.__setattr__(self, "logits_RC", logits_RC[runs(starts_N[order], counts_N[order])])
+        object.__setattr__(self, "_starts_N", offsets_of(counts_N[order])[:-1])
+        if self.counts_N is not None:
+            object.__setattr__(self, "counts_N", counts_N[order])
 
     def lookup(self, ids_B: Ints) -> npt.NDArray[np.float32]:
-        """Logits (B, C) of these examples, in their order; an id without logits is an error, never a guess."""
+        """Logits of these examples, in their order, a row a place; an id without logits is an error, never a guess."""
         at_B = np.minimum(np.searchsorted(self.ids_N, ids_B), len(self.ids_N) - 1)
         missing = ids_B[self.ids_N[at_B] != ids_B]
         if len(missing):
             raise MismatchError(f"the teacher has no logits for {len(missing)} of {len(ids_B)} examples of the batch")
-        return self.logits_NC[at_B]
+        if self.counts_N is None:
+            return self.logits_RC[at_B]
+        return self.logits_RC[runs(self._starts_N[at_B], self.counts_N[at_B])]
 
     def save(self, path: Path) -> None:
         """Write the signal in one atomic step."""
-        content = _content_hash(self.key, self.ids_N, self.logits_NC)
-        tensors: dict[str, npt.NDArray[Any]] = {"ids": self.ids_N, "logits": self.logits_NC}
+        tensors: dict[str, npt.NDArray[Any]] = {"ids": self.ids_N, "logits": self.logits_RC}
+        if self.counts_N is not None:
+            tensors["counts"] = self.counts_N
+        content = _content_hash(self.key, *tensors.values())
         atomic_write(path, save(tensors, metadata={"key": self.key, "sha256": content}))
 
     @classmethod
@@ -76,17 +96,18 @@ class TeacherSignal:
         try:
             with safe_open(path, framework="numpy") as file:
                 header = file.metadata() or {}
-                ids_N, logits_NC = file.get_tensor("ids"), file.get_tensor("logits")
-        except (SafetensorError, OSError) as error:
+                tensors = {name: file.get_tensor(name) for name in ("ids", "logits", "counts") if name in file.keys()}  # noqa: SIM118 - not a dict
+                ids_N, logits_RC, counts_N = tensors["ids"], tensors["logits"], tensors.get("counts")
+        except (SafetensorError, OSError, KeyError) as error:
             raise CorruptFile(f"the cached teacher logits {path.name} cannot be read: {error}") from None
-        if header.get("sha256") != _content_hash(header.get("key", ""), ids_N, logits_NC):
+        if header.get("sha256") != _content_hash(header.get("key", ""), *tensors.values()):
             raise CorruptFile(f"the cached teacher logits {path.name} do not match their recorded hash")
         if header.get("key") != key:
             raise MismatchError(
                 f"the cached teacher logits {path.name} belong to another teacher, task, tokenizer or length: "
                 f"key {key[:12]} was expected, {str(header.get('key'))[:12]} came"
             )
-        return cls(key=key, ids_N=ids_N, logits_NC=logits_NC)
+        return cls(key=key, ids_N=ids_N, logits_RC=logits_RC, counts_N=counts_N)
 
 
 def _content_hash(key: str, *arrays: npt.NDArray[Any]) -> str:

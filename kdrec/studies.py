@@ -12,6 +12,9 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
+from kdrec.cells import OVERRIDE_KEYS, Override
+from kdrec.cells import Cell as Cell
+from kdrec.cells import RowLimits as RowLimits
 from kdrec.errors import BadArgument, DataError, did_you_mean
 from kdrec.space import Space, canonical
 from kdrec.types import TRUSTS, KDConfig, TeacherTraining, Training, TrustDefault, check_name
@@ -23,49 +26,6 @@ OWN_KEYS = {"trial_price": "suggested", "trust_default": "suggested", "batch": "
 _PLAIN = ("name", "tasks", "students", "search", "seeds", "trial_price", "trust_default", "batch")
 """Keys whose values stand for themselves."""
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True, order=True)
-class Cell:
-    """One task x one student size: the unit that is searched and sent to a worker."""
-
-    task: str
-    student: str
-
-    def __str__(self) -> str:
-        return f"{self.task}/{self.student}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowLimits:
-    """At most this many rows of each split, taken in the order of their content hash; None takes all."""
-
-    train: int | None = None
-    validation: int | None = None
-    test: int | None = None
-
-    def __post_init__(self) -> None:
-        for split, rows in asdict(self).items():
-            if rows is not None and (not isinstance(rows, int) or isinstance(rows, bool) or rows < 10):
-                raise BadArgument(f"rows.{split} must be a whole number of at least 10, got {rows!r}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Override:
-    """Training values for the cells of one task, of one student, or of both; later overrides win."""
-
-    values: Mapping[str, Any]
-    task: str | None = None
-    student: str | None = None
-
-    def fits(self, cell: Cell) -> bool:
-        return self.task in (None, cell.task) and self.student in (None, cell.student)
-
-    def check_fits_some(self, tasks: tuple[str, ...], students: tuple[str, ...]) -> None:
-        """Refuse an override that no cell would see: a mistyped name must not be dropped in silence."""
-        for kind, name, known in (("task", self.task, tasks), ("student", self.student, students)):
-            if name is not None and name not in known:
-                raise BadArgument(f"[[override]]: {kind} {name!r} is not in this study{did_you_mean(str(name), known)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,11 +96,11 @@ class Study:
             override.check_fits_some(self.tasks, self.students)
         for cell in self.cells():
             for seed in self.seeds:
-                length = self.training_for(cell, seed).max_length
-                if length != self.teacher.max_length:
+                length, teachers = self.training_for(cell, seed).max_length, self.teacher_for(cell.task).max_length
+                if length != teachers:
                     raise BadArgument(
-                        f"teacher and student must read the same text: max_length is {self.teacher.max_length} for the "
-                        f"teacher and {length} for {cell}"
+                        f"teacher and student must read the same text: max_length is {teachers} for the teacher and "
+                        f"{length} for {cell}"
                     )
 
     def _check_search(self) -> None:
@@ -183,6 +143,20 @@ class Study:
             if override.fits(cell):
                 training = replace(training, **override.values)
         return training
+
+    def teacher_for(self, task: str) -> TeacherTraining:
+        """How the teacher of `task` is fine-tuned."""
+        training = self.teacher
+        for override in self.overrides:
+            training = replace(training, **override.for_teacher(task))
+        return training
+
+    def rows_for(self, task: str) -> RowLimits:
+        """How many rows of `task` are used."""
+        rows = self.rows
+        for override in self.overrides:
+            rows = replace(rows, **override.rows) if override.task == task else rows
+        return rows
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any], *, where: str = "study") -> Self:
@@ -242,10 +216,7 @@ class Study:
             name: {key: value for key, value in data.items() if value is not None}
             for name, data in table["data"].items()
         }
-        table["override"] = [
-            {**({"task": o.task} if o.task else {}), **({"student": o.student} if o.student else {}), **o.values}
-            for o in self.overrides
-        ]
+        table["override"] = [override.to_dict() for override in self.overrides]
         return _plain(table)  # type: ignore[no-any-return]
 
 
@@ -288,6 +259,5 @@ def _build(kind: type[T], table: Any, where: str, barred: tuple[str, ...] = ()) 
 
 
 def _override(entry: Any, where: str) -> Override:
-    _known(entry, {f.name for f in fields(Training)} - {"seed"} | {"task", "student"}, f"{where} [[override]]")
-    values = {key: value for key, value in entry.items() if key not in ("task", "student")}
-    return Override(task=entry.get("task"), student=entry.get("student"), values=values)
+    _known(entry, set(OVERRIDE_KEYS), f"{where} [[override]]")
+    return Override.from_dict(entry)

@@ -23,6 +23,7 @@ from kdrec import encoder, engine
 from kdrec.errors import CorruptFile, KdrecError
 from kdrec.signals import TeacherSignal, signal_key
 from kdrec.sources import atomic_write, sha256_file
+from kdrec.tasks import grader
 from kdrec.types import (
     BASELINE_CONFIG,
     SCHEMA_VERSION,
@@ -140,15 +141,19 @@ def teacher_signal(
             return TeacherSignal.load(path, key=key)
         except CorruptFile:
             path.unlink(missing_ok=True)
+    reading = pupil.train.reading
     signal = TeacherSignal(
-        key=key, ids_N=pupil.train.ids_N, logits_NC=live_logits(pupil, teacher.weights(choice), accelerator)
+        key=key,
+        ids_N=pupil.train.ids_N,
+        logits_RC=live_logits(pupil, teacher.weights(choice), accelerator),
+        counts_N=None if reading is None else reading.counts_N,
     )
     signal.save(path)
     return signal
 
 
 def live_logits(pupil: Pupil, weights: Path, accelerator: Accelerator) -> npt.NDArray[np.float32]:
-    """Logits (N, C) of the training split by the teacher in `weights`, in eval mode, without gradients.
+    """Logits (R, C) at the places of the training split by the teacher in `weights`, in eval mode, without gradients.
 
     The model is not prepared by `accelerator`, whose mixed precision would round them: the whole pass is in fp32.
     """
@@ -168,9 +173,8 @@ def _run(
     """Candidates of one fine-tuning run; a run that diverges keeps those it had made."""
     task = pupil.task
     classifier = encoder.build(pupil.card, pupil.folder, task, (pupil.train, pupil.validation), seed=training.seed)
-    lesson = engine.Lesson(
-        train=pupil.train, validation=pupil.validation, metric=task.metric, n_classes=len(task.labels)
-    )
+    grade = grader(task, task.validation, pupil.validation)
+    lesson = engine.Lesson(train=pupil.train, validation=pupil.validation, grade=grade, n_classes=len(task.labels))
     made: list[Candidate] = []
     for event in engine.fit(classifier, lesson, BASELINE_CONFIG, training, accelerator):
         if isinstance(event, engine.Evaluation):

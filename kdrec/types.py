@@ -1,9 +1,8 @@
 """The nouns of kdrec: frozen, keyword-only dataclasses that check themselves once, on construction.
 
 Words are used as in the paper (arXiv 2401.06356) and in transformers. Nothing here computes, reads or writes; reading a
-study file is in `studies`, the canonical form of a configuration in `space`.
-
-Shape legend, used in all names of kdrec: B batch, C classes, L padded length, N examples, T tokens of a whole split.
+study file is in `studies`, the canonical form of a configuration in `space`. Knobs are in `config`, tasks and their
+examples in `examples`, and can be had from here as well.
 """
 
 from __future__ import annotations
@@ -12,9 +11,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Literal, Self
-
-import numpy as np
-import numpy.typing as npt
 
 from kdrec.checks import as_floats, count, number, one_of
 from kdrec.checks import check_name as check_name
@@ -30,21 +26,25 @@ from kdrec.config import SoftScale as SoftScale
 from kdrec.config import TeacherChoice as TeacherChoice
 from kdrec.config import trainable as trainable
 from kdrec.errors import BadArgument, did_you_mean
+from kdrec.examples import FAMILIES as FAMILIES
+from kdrec.examples import METRICS as METRICS
+from kdrec.examples import Encoded as Encoded
+from kdrec.examples import Family as Family
+from kdrec.examples import Floats as Floats
+from kdrec.examples import Ints as Ints
+from kdrec.examples import Metric as Metric
+from kdrec.examples import Reading as Reading
+from kdrec.examples import Split as Split
+from kdrec.examples import Task as Task
 
 SCHEMA_VERSION: Final = 1
 """Version of what a trial means and how it is stored; part of every fingerprint."""
 
 Status = Literal["completed", "diverged", "failed"]
-Family = Literal["sentence", "pair", "tokens", "qa"]
-Metric = Literal["accuracy", "macro_f1"]
 TrustDefault = Literal["low", "medium", "high"]
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
-FAMILIES: Final[tuple[Family, ...]] = ("sentence", "pair", "tokens", "qa")
 STATUSES: Final[tuple[Status, ...]] = ("completed", "diverged", "failed")
-METRICS: Final[tuple[Metric, ...]] = ("accuracy", "macro_f1")
 TRUSTS: Final[tuple[TrustDefault, ...]] = ("low", "medium", "high")
 """How much evidence is demanded before the default is left."""
 
@@ -148,70 +148,6 @@ class ModelCard:
             raise BadArgument(
                 f"model {self.name!r}: layers must be n_layers = {self.n_layers} rising indices, got {self.layers}"
             )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Split:
-    """Rows of one split: texts (one for `sentence`, two for `pair`), label indices, stable example ids."""
-
-    texts: tuple[tuple[str, ...], ...]
-    labels_N: Ints
-    ids_N: Ints
-
-    def __post_init__(self) -> None:
-        if not (len(self.texts) == len(self.labels_N) == len(self.ids_N)):
-            raise BadArgument("texts, labels and ids of a split must be of one length")
-        if len(np.unique(self.ids_N)) != len(self.ids_N):
-            raise BadArgument("example ids of a split must be unique")
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Task:
-    """A dataset with a family, labels in a fixed order, three splits, one main metric and a content fingerprint."""
-
-    name: str
-    family: Family
-    labels: tuple[str, ...]
-    metric: Metric
-    train: Split
-    validation: Split
-    test: Split
-    fingerprint: str
-    licence: str = "unknown"
-
-    def __post_init__(self) -> None:
-        check_name("task", self.name)
-        one_of("family", self.family, FAMILIES)
-        if len(self.labels) < 2:
-            raise BadArgument(f"task {self.name!r} needs at least two labels, got {list(self.labels)}")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Encoded:
-    """One tokenised split, flat (and memory-mapped when it comes from the cache).
-
-    `input_ids_T[offsets_N1[i]:offsets_N1[i + 1]]` are the tokens of example `i`, special tokens included;
-    `labels_N` is what the family's head predicts; `n_truncated` counts examples cut at `max_length`.
-    """
-
-    input_ids_T: npt.NDArray[np.int32]
-    token_type_ids_T: npt.NDArray[np.int8] | None
-    offsets_N1: Ints
-    labels_N: Ints
-    ids_N: Ints
-    n_truncated: int
-    fingerprint: str
-
-    def __len__(self) -> int:
-        return len(self.ids_N)
-
-    @property
-    def lengths_N(self) -> Ints:
-        """Unpadded length of every example, in tokens."""
-        return np.diff(self.offsets_N1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import encoded, keyword_split, signal_for
@@ -89,11 +88,11 @@ def test_collate_by_hand():
     assert batch.attention_mask_BL.tolist() == [[1, 1, 0], [1, 1, 1]]
     assert batch.token_type_ids_BL is not None
     assert batch.token_type_ids_BL.tolist() == [[0, 1, 0], [0, 1, 0]]
-    assert batch.labels_B.tolist() == [2, 1]
-    assert batch.teacher_BC is None
-    assert set(batch.inputs(torch.device("cpu"))) == {"input_ids", "attention_mask", "token_type_ids"}
+    assert batch.labels_U.tolist() == [2, 1]
+    assert batch.teacher_RC is None
+    assert set(batch.inputs()) == {"input_ids", "attention_mask", "token_type_ids"}
     plain = collate(encoded([[5, 6], [8]], [1, 0]), np.array([1]), pad_id=0)
-    assert set(plain.inputs(torch.device("cpu"))) == {"input_ids", "attention_mask"}
+    assert set(plain.inputs()) == {"input_ids", "attention_mask"}
     assert plain.input_ids_BL.tolist() == [[8]]
 
 
@@ -101,11 +100,11 @@ def test_collate_by_hand():
 def test_logits_are_joined_by_id_whatever_the_order_of_the_signal(seed: int):
     split = keyword_split(20, seed=3)
     signal = signal_for(split, 3, seed=seed)
-    by_id = dict(zip(signal.ids_N.tolist(), signal.logits_NC.tolist(), strict=True))
+    by_id = dict(zip(signal.ids_N.tolist(), signal.logits_RC.tolist(), strict=True))
     rows = np.random.default_rng(seed).permutation(20)[:7]
     batch = collate(split, rows, pad_id=0, signal=signal)
-    assert batch.teacher_BC is not None
-    assert batch.teacher_BC.tolist() == [by_id[i] for i in split.ids_N[rows].tolist()]
+    assert batch.teacher_RC is not None
+    assert batch.teacher_RC.tolist() == [by_id[i] for i in split.ids_N[rows].tolist()]
 
 
 def test_an_example_that_the_teacher_never_saw_is_an_error():

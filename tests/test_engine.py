@@ -18,7 +18,7 @@ import pytest
 import torch
 import two_ranks
 from safetensors.torch import load_file
-from tiny_models import KINDS, card_of, keyword_split, signal_for, task_of, write_encoder
+from tiny_models import KINDS, accuracy_on, card_of, keyword_split, signal_for, task_of, write_encoder
 from transformers import get_linear_schedule_with_warmup
 
 from kdrec import catalog, encoder, engine, metrics, sources, tasks
@@ -50,7 +50,7 @@ def still(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lesson_of(train: Encoded = TRAIN, validation: Encoded = VALIDATION, **more: Any) -> Lesson:
     return Lesson(
         **{
-            **{"train": train, "validation": validation, "metric": "accuracy", "n_classes": 3},
+            **{"train": train, "validation": validation, "grade": accuracy_on(validation), "n_classes": 3},
             **{"signal": signal_for(train, 3)},
             **more,
         }
@@ -104,7 +104,7 @@ def test_real_questions_are_fitted_near_perfectly(shared_home: Home):
     folder = sources.resolve(card.source, shared_home)
     split = tasks.encode(task.train, task, folder / "tokenizer.json", 64, shared_home)
     made = encoder.build(card, folder, task, (split,), seed=0)
-    lesson = Lesson(train=split, validation=split, metric="accuracy", n_classes=len(task.labels))
+    lesson = Lesson(train=split, validation=split, grade=accuracy_on(split), n_classes=len(task.labels))
     events = list(fit(made, lesson, BASELINE_CONFIG, Training(learning_rate=6e-4, epochs=8, batch_size=16), CPU))
     assert of(Finished, events)[0].best.score > 97
     assert of(Step, events)[-1].loss < 0.2 * of(Step, events)[0].loss
@@ -142,7 +142,7 @@ def test_a_step_reports_the_mean_over_its_units(still: Path):
     events = fit(made, lesson_of(), config, Training(batch_size=60, epochs=1, learning_rate=1e-3), CPU)
     step = next(events)
     assert isinstance(step, Step)
-    assert step.hard_loss == pytest.approx(metrics.nll(logits, TRAIN.labels_N), rel=1e-5)
+    assert step.hard_loss == pytest.approx(metrics.nll(logits, TRAIN.labels_U), rel=1e-5)
     assert step.loss == pytest.approx(0.7 * step.hard_loss + 0.3 * step.soft_loss, rel=1e-5)
     assert 0 < step.kl < step.soft_loss
     events.close()
@@ -153,9 +153,9 @@ def test_an_evaluation_scores_the_weights_held_while_it_is_yielded(folder: Path)
     for event in fit(made, lesson_of(), KDConfig(), SHORT, CPU):
         if isinstance(event, Evaluation):
             logits = predict(made.model, made, VALIDATION, CPU)
-            assert event.loss == metrics.nll(logits, VALIDATION.labels_N)
-            assert event.score == 100 * float((logits.argmax(-1) == VALIDATION.labels_N).mean())
-            assert event.ece == metrics.ece(logits, VALIDATION.labels_N)
+            assert event.loss == metrics.nll(logits, VALIDATION.labels_U)
+            assert event.score == 100 * float((logits.argmax(-1) == VALIDATION.labels_U).mean())
+            assert event.ece == metrics.ece(logits, VALIDATION.labels_U)
 
 
 def test_best_weights_are_those_at_the_end(folder: Path):
@@ -200,7 +200,7 @@ def test_predict_keeps_the_order_and_does_not_depend_on_its_batches(folder: Path
             TRAIN,
             input_ids_T=TRAIN.input_ids_T[start:end],
             offsets_N1=np.array([0, end - start]),
-            labels_N=TRAIN.labels_N[[row]],
+            labels_U=TRAIN.labels_U[[row]],
             ids_N=TRAIN.ids_N[[row]],
         )
         np.testing.assert_allclose(predict(made.model, made, alone, CPU)[0], logits[row], atol=1e-5)

@@ -133,8 +133,8 @@ def test_compact_vocabulary_trains_exactly_as_the_full_one(kind: str):
         optimizer = torch.optim.AdamW(_decay_groups(model, 0.1), lr=3e-3, fused=True)
         for rows in plan(split.lengths_N, 8, epochs=5, seed=0):
             batch = collate(split, rows, pad_id=pad_id, vocabulary_V=vocabulary_V)
-            logits = model(**batch.inputs(torch.device("cpu"))).logits
-            kd_loss(logits, None, batch.labels_B, BASELINE_CONFIG).total.backward()
+            logits = model(**batch.inputs()).logits
+            kd_loss(logits, None, batch.labels_U, BASELINE_CONFIG).total.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()

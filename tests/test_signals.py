@@ -17,7 +17,7 @@ from kdrec.signals import TeacherSignal, signal_key
 def a_signal(n: int = 4, key: str = "k" * 64) -> TeacherSignal:
     ids_N = np.array([50, 3, 999, 7, 12, 1][:n])
     logits_NC = np.stack([ids_N * 1.0, ids_N * 2.0, -ids_N], axis=1).astype(np.float32)
-    return TeacherSignal(key=key, ids_N=ids_N, logits_NC=logits_NC)
+    return TeacherSignal(key=key, ids_N=ids_N, logits_RC=logits_NC)
 
 
 def test_logits_are_found_by_id_in_the_order_asked_for():
@@ -35,9 +35,9 @@ def test_load_is_the_inverse_of_save(tmp_path: Path):
     signal, path = a_signal(), tmp_path / "s.safetensors"
     signal.save(path)
     read = TeacherSignal.load(path, key=signal.key)
-    assert read.logits_NC.dtype == np.float32
+    assert read.logits_RC.dtype == np.float32
     assert np.array_equal(read.ids_N, signal.ids_N)
-    assert np.array_equal(read.logits_NC, signal.logits_NC)
+    assert np.array_equal(read.logits_RC, signal.logits_RC)
     assert [p.name for p in tmp_path.iterdir()] == ["s.safetensors"]
 
 
@@ -72,7 +72,7 @@ def test_any_flipped_bit_is_detected(tmp_path: Path):
                 continue
             survived += 1
             assert np.array_equal(read.ids_N, signal.ids_N)
-            assert np.array_equal(read.logits_NC, signal.logits_NC)
+            assert np.array_equal(read.logits_RC, signal.logits_RC)
     assert survived < 20, "only spaces and the like in the header may change unseen"
 
 
@@ -89,13 +89,13 @@ def test_any_truncation_is_detected(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"logits_NC": np.zeros((4, 3))}, MismatchError, "one fp32 row"),
-        ({"logits_NC": np.zeros((3, 3), np.float32)}, MismatchError, "one fp32 row"),
-        ({"logits_NC": np.zeros(4, np.float32)}, MismatchError, "one fp32 row"),
-        ({"ids_N": np.empty(0, np.int64), "logits_NC": np.empty((0, 3), np.float32)}, MismatchError, "one fp32 row"),
+        ({"logits_RC": np.zeros((4, 3))}, MismatchError, "one fp32 row"),
+        ({"logits_RC": np.zeros((3, 3), np.float32)}, MismatchError, "one fp32 row"),
+        ({"logits_RC": np.zeros(4, np.float32)}, MismatchError, "one fp32 row"),
+        ({"ids_N": np.empty(0, np.int64), "logits_RC": np.empty((0, 3), np.float32)}, MismatchError, "one fp32 row"),
         ({"ids_N": np.array([1, 2, 2, 3])}, MismatchError, "some example has several"),
-        ({"logits_NC": np.full((4, 3), np.nan, np.float32)}, CorruptFile, "not finite"),
-        ({"logits_NC": np.full((4, 3), np.inf, np.float32)}, CorruptFile, "not finite"),
+        ({"logits_RC": np.full((4, 3), np.nan, np.float32)}, CorruptFile, "not finite"),
+        ({"logits_RC": np.full((4, 3), np.inf, np.float32)}, CorruptFile, "not finite"),
     ],
 )
 def test_what_cannot_teach_is_refused(change: dict[str, np.ndarray], error: type[Exception], words: str):
@@ -111,7 +111,7 @@ from kdrec.errors import KdrecError
 from kdrec.signals import TeacherSignal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-big = TeacherSignal(key="new", ids_N=np.arange(9999), logits_NC=np.zeros((9999, 3), np.float32))
+big = TeacherSignal(key="new", ids_N=np.arange(9999), logits_RC=np.zeros((9999, 3), np.float32))
 try:
     big.save(Path(sys.argv[1]))
 except KdrecError as error:

@@ -105,7 +105,7 @@ def test_saved_weights_have_the_score_and_loss_of_their_candidate(pupil: Pupil, 
         model.load_state_dict(load_file(made.weights(choice)))
         split = pupil.validation
         losses, right = [], []
-        for row, label in enumerate(split.labels_N.tolist()):
+        for row, label in enumerate(split.labels_U.tolist()):
             tokens = split.input_ids_T[split.offsets_N1[row] : split.offsets_N1[row + 1]].astype(np.int64)
             with torch.no_grad():
                 log_p = model(torch.from_numpy(tokens)[None]).logits[0].double().log_softmax(-1)
@@ -292,7 +292,7 @@ def test_damaged_logits_are_computed_again(pupil: Pupil, made: Teacher, tmp_path
     for at in (whole.index(first.key.encode()) + 3, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         again = teacher_signal(pupil, made, "t_ll", tmp_path, CPU, 64)
-        assert np.array_equal(again.logits_NC, first.logits_NC)
+        assert np.array_equal(again.logits_RC, first.logits_RC)
         assert TeacherSignal.load(path, key=first.key).key == first.key
     path.write_bytes(whole[:50])
     teacher_signal(pupil, made, "t_ll", tmp_path, CPU, 64)

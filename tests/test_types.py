@@ -242,13 +242,13 @@ def test_a_student_names_its_teacher_and_a_teacher_names_none():
 
 def test_ids_of_a_split_are_unique_and_one_a_row():
     with pytest.raises(BadArgument, match="unique"):
-        Split(texts=(("a",), ("b",)), labels_N=np.array([0, 1]), ids_N=np.array([7, 7]))
+        Split(texts=(("a",), ("b",)), labels_U=np.array([0, 1]), ids_N=np.array([7, 7]))
     with pytest.raises(BadArgument, match="one length"):
-        Split(texts=(("a",),), labels_N=np.array([0, 1]), ids_N=np.array([7, 8]))
+        Split(texts=(("a",),), labels_U=np.array([0, 1]), ids_N=np.array([7, 8]))
 
 
 def test_a_task_needs_two_labels():
-    split = Split(texts=(("a",),), labels_N=np.array([0]), ids_N=np.array([7]))
+    split = Split(texts=(("a",),), labels_U=np.array([0]), ids_N=np.array([7]))
     with pytest.raises(BadArgument, match="at least two labels"):
         Task(
             name="t",

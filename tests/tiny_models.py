@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from tokenizers.models import WordLevel
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 from transformers import logging as transformers_logging
 
+from kdrec.metrics import Grader, grade_classes
 from kdrec.signals import TeacherSignal
 from kdrec.types import Encoded, Ints, ModelCard, Split, Task
 
@@ -80,7 +82,7 @@ def encoded(
         input_ids_T=flat,
         token_type_ids_T=(np.arange(len(flat)) % 2).astype(np.int8) if types else None,
         offsets_N1=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        labels_N=np.asarray(labels, dtype=np.int64),
+        labels_U=np.asarray(labels, dtype=np.int64),
         ids_N=np.asarray(ids, dtype=np.int64),
         n_truncated=0,
         fingerprint=f"split-{len(rows)}-{int(flat.sum())}",
@@ -100,7 +102,7 @@ def keyword_split(n: int, *, n_classes: int = 3, seed: int = 0) -> Encoded:
 
 
 def task_of(n_classes: int, name: str = "toy") -> Task:
-    split = Split(texts=(("a",), ("b",)), labels_N=np.array([0, 1]), ids_N=np.array([0, 1]))
+    split = Split(texts=(("a",), ("b",)), labels_U=np.array([0, 1]), ids_N=np.array([0, 1]))
     return Task(
         name=name,
         family="sentence",
@@ -113,10 +115,15 @@ def task_of(n_classes: int, name: str = "toy") -> Task:
     )
 
 
+def accuracy_on(split: Encoded) -> Grader:
+    """Grade logits of this split by the share of right classes."""
+    return partial(grade_classes, "accuracy", labels_N=split.labels_U)
+
+
 def signal_for(split: Encoded, n_classes: int, *, seed: int = 1) -> TeacherSignal:
     """A teacher that mostly agrees with the labels; its rows are stored in another order than the split's."""
     rng = np.random.default_rng(seed)
     logits_NC = rng.normal(0, 1, (len(split), n_classes)).astype(np.float32)
-    logits_NC[np.arange(len(split)), split.labels_N] += 3
+    logits_NC[np.arange(len(split)), split.labels_U] += 3
     order: Ints = rng.permutation(len(split))
-    return TeacherSignal(key="hand-made", ids_N=split.ids_N[order], logits_NC=logits_NC[order])
+    return TeacherSignal(key="hand-made", ids_N=split.ids_N[order], logits_RC=logits_NC[order])

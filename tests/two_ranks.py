@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from tiny_models import card_of, keyword_split, signal_for, task_of
+from tiny_models import accuracy_on, card_of, keyword_split, signal_for, task_of
 
 from kdrec import encoder, engine
 from kdrec.types import KDConfig, Training
@@ -23,7 +23,7 @@ def train(folder: Path) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor], 
     split, validation = keyword_split(17), keyword_split(40, seed=1)
     made = encoder.build(card_of(), folder, task_of(3), (split, validation), seed=0)
     lesson = engine.Lesson(
-        train=split, validation=validation, metric="accuracy", n_classes=3, signal=signal_for(split, 3)
+        train=split, validation=validation, grade=accuracy_on(validation), n_classes=3, signal=signal_for(split, 3)
     )
     accelerator = engine.make_accelerator(device="cpu")
     events = [asdict(e) for e in engine.fit(made, lesson, KDConfig(tau_t=2), TRAINING, accelerator)]

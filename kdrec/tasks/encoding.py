@@ -6,25 +6,25 @@ The tokenizer is the model's own `tokenizer.json`, run by the `tokenizers` libra
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from kdrec.errors import BadArgument, CorruptFile, DataError, SourceError
+from kdrec.examples import Encoded, Reading, Split, Task, offsets_of
 from kdrec.home import Home
 from kdrec.sources import sha256_file
 from kdrec.tasks import token_store
+from kdrec.tasks.example import Example
 from kdrec.tasks.family import Family, family
 from kdrec.tasks.rows import digest
-from kdrec.types import Encoded, Split, Task
 
-FORMAT: Final = "tokens 1"
+FORMAT: Final = "tokens 2"
 """Part of every key; changes when what is stored changes."""
 MIN_LENGTH: Final = 8
-_CHUNK: Final = 1024
 
 
 def encode(split: Split, task: Task, tokenizer_file: Path, max_length: int, home: Home) -> Encoded:
@@ -39,7 +39,9 @@ def encode(split: Split, task: Task, tokenizer_file: Path, max_length: int, home
     tokenizer_file : Path
         `tokenizer.json` of the model; the key holds the hash of its content.
     max_length : int
-        Most tokens of an example, special tokens included; of a pair, the longer text loses tokens first.
+        Most tokens of an example, special tokens included. Of a pair, the longer text loses tokens first; of a text of
+        words, the last ones; the context of a question is cut into windows, and loses nothing but answers longer than
+        these.
     home : Home
         Token files are kept in its folder `tokens`. A damaged one is detected by its hash and made again.
 
@@ -56,7 +58,7 @@ def encode(split: Split, task: Task, tokenizer_file: Path, max_length: int, home
     SourceError
         When the tokenizer file is missing or is not one.
     DataError
-        When a text becomes no token at all.
+        When a text becomes no token at all, or a question leaves its context no room.
     """
     if max_length < MIN_LENGTH:
         raise BadArgument(f"max_length must be a whole number of at least {MIN_LENGTH}, got {max_length!r}")
@@ -72,48 +74,59 @@ def encode(split: Split, task: Task, tokenizer_file: Path, max_length: int, home
 
 def _key(split: Split, task: Task, tokenizer: str, max_length: int) -> str:
     hashed = hashlib.sha256(digest(FORMAT, task.family, tokenizer, str(max_length), *task.labels))
-    hashed.update(split.ids_N.astype("<i8").tobytes())
-    hashed.update(split.labels_N.astype("<i8").tobytes())
+    for numbers in (split.ids_N, split.labels_U, split.offsets_N1):
+        hashed.update(b"" if numbers is None else numbers.astype("<i8").tobytes())
     for texts in split.texts:
         hashed.update(digest(*texts))
     return hashed.hexdigest()
 
 
 def _tokenise(split: Split, family: Family, tokenizer_file: Path, max_length: int, key: str) -> Encoded:
-    ids: list[np.ndarray[Any, Any]] = []
-    types: list[np.ndarray[Any, Any]] = []
-    lengths_N = np.zeros(len(split), dtype=np.int64)
-    n_truncated = 0
-    for at, encoding in enumerate(_encodings(split, family, tokenizer_file, max_length)):
-        ids.append(np.array(encoding.ids, dtype=np.int32))
-        types.append(np.array(encoding.type_ids, dtype=np.int8))
-        lengths_N[at] = len(encoding.ids)
-        n_truncated += bool(encoding.overflowing)
+    examples = list(family.encode(split, _tokenizer(tokenizer_file), max_length))
+    lengths_N = np.array([len(example.ids) for example in examples], dtype=np.int64)
     if not lengths_N.all():
-        text = split.texts[int(lengths_N.argmin())][0]
+        text = " ".join(split.texts[examples[int(lengths_N.argmin())].row])
         raise DataError(f"{int((lengths_N == 0).sum())} texts become no token at all, such as {text[:40]!r}")
-    types_T = np.concatenate(types)
+    types_T = np.concatenate([np.array(example.type_ids, dtype=np.int8) for example in examples])
     return Encoded(
-        input_ids_T=np.concatenate(ids),
+        input_ids_T=np.concatenate([np.array(example.ids, dtype=np.int32) for example in examples]),
         token_type_ids_T=types_T if types_T.any() else None,
-        offsets_N1=np.concatenate([[0], np.cumsum(lengths_N)]),
-        labels_N=family.targets(split),
-        ids_N=split.ids_N,
-        n_truncated=n_truncated,
+        offsets_N1=offsets_of(lengths_N),
+        labels_U=np.concatenate([np.array(example.labels, dtype=np.int64) for example in examples]),
+        ids_N=np.array([_id(example, split) for example in examples], dtype=np.int64),
+        n_truncated=sum(example.truncated for example in examples),
+        n_lost=sum(example.n_lost for example in examples),
+        reading=None if family.axis is None else _reading(examples, family.axis),
         fingerprint=key,
     )
 
 
-def _encodings(split: Split, family: Family, tokenizer_file: Path, max_length: int) -> Iterator[Any]:
-    """Encodings in the order of the split; the padding and truncation stored in the tokenizer's file are replaced."""
+def _reading(examples: Sequence[Example], axis: Literal["classes", "positions"]) -> Reading:
+    places = [example.places or () for example in examples]
+    return Reading(
+        axis=axis,
+        places_R=np.concatenate([np.array(some, dtype=np.int64) for some in places]),
+        offsets_N1=offsets_of(np.array([len(some) for some in places])),
+        rows_N=np.array([example.row for example in examples], dtype=np.int64),
+        origin_R2=np.concatenate([np.array(example.origin, dtype=np.int64).reshape(-1, 2) for example in examples]),
+    )
+
+
+def _id(example: Example, split: Split) -> int:
+    """The id of the row; of its further windows a hash of it and their number, so that every example has its own."""
+    row_id = int(split.ids_N[example.row])
+    if example.window == 0:
+        return row_id
+    return int.from_bytes(digest(str(row_id), str(example.window))[:8], "big", signed=True)
+
+
+def _tokenizer(file: Path) -> Any:
+    """A tokenizer of this call's own; the padding and truncation stored in its file are left to the family."""
     from tokenizers import Tokenizer
 
     try:
-        tokenizer = Tokenizer.from_file(str(tokenizer_file))
+        tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises no narrower kind
-        raise SourceError(f"{tokenizer_file} is not a tokenizer: {error}") from None
+        raise SourceError(f"{file} is not a tokenizer: {error}") from None
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length, strategy=family.truncation)
-    for begins in range(0, len(split), _CHUNK):
-        inputs = family.inputs(split.texts[begins : begins + _CHUNK])
-        yield from tokenizer.encode_batch_fast(inputs)
+    return tokenizer

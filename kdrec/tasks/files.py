@@ -1,8 +1,9 @@
 """The user's own file to a task; what cannot be used is refused in one sentence that says what to do, never dropped.
 
 Rules: at least `MIN_ROWS` rows and `MIN_ROWS_PER_LABEL` of every label (validation and test rows are taken out by hash,
-so fewer would leave labels without a row in some split); at least `MIN_TEST_ROWS` rows in a test file. Duplicates stay
-(they are the user's data) and never straddle splits. Labels are text; numbers are ordered as numbers.
+so fewer would leave labels without a row in some split), of tags more than one word; at least `MIN_TEST_ROWS` rows in a
+test file. Duplicates stay (they are the user's data) and never straddle splits. Labels are text; numbers are ordered as
+numbers.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import Final
 
 from kdrec.errors import BadArgument, DataError
 from kdrec.tasks.family import FAMILIES
+from kdrec.tasks.qa import LABELS
 from kdrec.tasks.rows import Row, Rows
 from kdrec.tasks.splits import Limits, apart_from, make_task
+from kdrec.tasks.structured import Kind, kind_of, read_questions, read_words
 from kdrec.tasks.tables import Table, read_table
 from kdrec.types import Family, Task
 
@@ -35,16 +38,17 @@ def load_file(
     test: str | Path | None = None,
     rows: Limits | None = None,
 ) -> Task:
-    """Make a task of a CSV, TSV, JSONL or Parquet file.
+    """Make a task of a CSV, TSV, JSONL, Parquet or CoNLL file; what its columns hold says the family.
 
     Parameters
     ----------
     path : path
         File of the rows; the extension says its kind. Text files are UTF-8.
     text : str or sequence of one or two str
-        Column of the text; two columns make a task of the family `pair`.
+        Column of the text, two for pairs of texts; or of a list of words; or the question and the context.
     label : str
-        Column of the label.
+        Column of the label; or of a list of tags, one a word (family `tokens`); or of the answers (family `qa`). See
+        `kdrec.tasks.structured` for the last two.
     name : str, optional
         Name of the task; by default made of the file's name.
     test : path, optional
@@ -57,7 +61,7 @@ def load_file(
     -------
     Task
         Its metric is accuracy, or macro-F1 where the largest class of the file has more than four times the rows of the
-        smallest.
+        smallest; of tags, span F1 where they are BIO; of answers, SQuAD's F1.
 
     Raises
     ------
@@ -66,23 +70,66 @@ def load_file(
     DataError
         For a file that cannot be used as it is.
     """
-    columns = _text_columns(text, label)
-    path = Path(path)
-    train = _usable(read_table(path, [*columns, label]), columns, label)
-    _check_labels(train, path, label)
-    counts = Counter(row.label for row in train)
-    labels = tuple(sorted(counts, key=_label_order))
-    held_out = None if test is None else _test_rows(Path(test), columns, label, train, path)
-    family: Family = "sentence" if len(columns) == 1 else "pair"
+    columns, path = _text_columns(text, label), Path(path)
+    kind = kind_of(path, columns, label)
+    family = _family(kind, path, columns, label)
+    train = _read(path, kind, columns, label)
+    counts = _checked_counts(train, kind, path, label)
+    held_out = None if test is None else _test_rows(Path(test), kind, columns, label, train, path)
     return make_task(
         name or _name_of(path),
-        Rows(labels=labels, train=train, test=held_out),
+        Rows(labels=tuple(sorted(counts, key=_label_order)) or LABELS, train=train, test=held_out),
         family=family,
         metric=FAMILIES[family].metric(counts),
         licence="own data",
         group=FAMILIES[family].group,
         limits=rows,
     )
+
+
+def _family(kind: Kind, path: Path, columns: Sequence[str], label: str) -> Family:
+    """The family that the label column tells, with as many text columns as it has."""
+    if kind == "label":
+        return "sentence" if len(columns) == 1 else "pair"
+    if kind == "tags" and len(columns) != 1:
+        raise DataError(f"{path.name}: column {label!r} holds tags, which need one column of words, got {len(columns)}")
+    if kind == "answers" and len(columns) != 2:
+        raise DataError(
+            f"{path.name}: column {label!r} holds answers, which need two columns, the question and the context, got 1"
+        )
+    return "tokens" if kind == "tags" else "qa"
+
+
+def _read(path: Path, kind: Kind, columns: Sequence[str], label: str) -> tuple[Row, ...]:
+    if kind == "tags":
+        return read_words(path, columns[0], label)
+    if kind == "answers":
+        return read_questions(path, columns[0], columns[1], label)
+    return _usable(read_table(path, [*columns, label]), columns, label)
+
+
+def _checked_counts(rows: Sequence[Row], kind: Kind, path: Path, label: str) -> Counter[str]:
+    """How often each label or tag occurs, where there are enough rows and enough of each."""
+    if len(rows) < MIN_ROWS:
+        of_every = f", and {MIN_ROWS_PER_LABEL} of every label" if kind == "label" else ""
+        raise DataError(f"{path.name} has {len(rows)} rows; at least {MIN_ROWS} are needed{of_every}")
+    if kind == "label":
+        _check_labels(rows, path, label)
+        return Counter(row.label for row in rows)
+    counts = Counter(tag for row in rows for tag in row.tags)
+    _check_tags(counts, kind, path)
+    return counts
+
+
+def _check_tags(counts: Counter[str], kind: Kind, path: Path) -> None:
+    if kind == "tags" and len(counts) == 1:
+        raise DataError(f"{path.name}: every word has the tag {next(iter(counts))!r}; a task needs at least two tags")
+    once = sorted(tag for tag, n in counts.items() if n == 1)
+    if once:
+        raise DataError(
+            f"{path.name}: {len(once)} of {len(counts)} tags occur once, such as {once[0]!r}: nothing can be learned "
+            "from one word and scored on none; add rows, or merge or remove rare tags"
+        )
 
 
 def _text_columns(text: str | Sequence[str], label: str) -> tuple[str, ...]:
@@ -133,11 +180,7 @@ def _label_order(label: str) -> tuple[bool, float, str]:
 
 
 def _check_labels(rows: Sequence[Row], path: Path, label: str) -> None:
-    """Enough rows, at least two classes, enough rows of each, and classes rather than measurements."""
-    if len(rows) < MIN_ROWS:
-        raise DataError(
-            f"{path.name} has {len(rows)} rows; at least {MIN_ROWS} are needed, and {MIN_ROWS_PER_LABEL} of every label"
-        )
+    """At least two classes, enough rows of each, and classes rather than measurements."""
     counts = Counter(row.label for row in rows)
     if len(counts) == 1:
         raise DataError(f"{path.name}: every row has the label {rows[0].label!r}; a task needs at least two labels")
@@ -156,24 +199,28 @@ def _check_labels(rows: Sequence[Row], path: Path, label: str) -> None:
         )
 
 
-def _test_rows(path: Path, columns: Sequence[str], label: str, train: Sequence[Row], source: Path) -> tuple[Row, ...]:
+def _test_rows(
+    path: Path, kind: Kind, columns: Sequence[str], label: str, train: Sequence[Row], source: Path
+) -> tuple[Row, ...]:
     """Rows of the test file: enough, with labels that can be learned, and none that is also in the training file."""
-    rows = _usable(read_table(path, [*columns, label]), columns, label)
+    if (found := kind_of(path, columns, label)) != kind:
+        raise DataError(f"column {label!r} holds {found} in {path.name} and {kind} in {source.name}")
+    rows = _read(path, kind, columns, label)
     if len(rows) < MIN_TEST_ROWS:
         raise DataError(f"{path.name} has {len(rows)} rows; a test file needs at least {MIN_TEST_ROWS}")
-    known = {row.label for row in train}
-    strangers = Counter(row.label for row in rows if row.label not in known)
+    known = {name for row in train for name in (row.label, *row.tags)}
+    strangers = Counter(name for row in rows for name in (row.label, *row.tags) if name not in known)
     if strangers:
         value, n = strangers.most_common(1)[0]
         raise DataError(
             f"{path.name}: the label {value!r} ({n} rows) does not occur in {source.name}, so it cannot be learned; "
             f"add training rows of it or remove it from the test file"
         )
-    family = FAMILIES["sentence" if len(columns) == 1 else "pair"]
-    leaking = apart_from(train, rows, family.group)[1]
+    leaking = apart_from(train, rows, FAMILIES[_family(kind, path, columns, label)].group)[1]
     if leaking:
+        text = " ".join(leaking[0].texts) if kind == "tags" else leaking[0].texts[-1 if kind == "answers" else 0]
         raise DataError(
-            f"{len(leaking)} rows of {source.name} are also in {path.name}, such as {leaking[0].texts[0][:60]!r}; "
+            f"{len(leaking)} rows of {source.name} are also in {path.name}, such as {text[:60]!r}; "
             "remove them from one of the two, or give no test file and let kdrec split"
         )
     return rows

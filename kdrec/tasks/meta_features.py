@@ -19,15 +19,21 @@ def features(task: Task, *, mean_tokens: float | None = None) -> TaskFeatures:
     Returns
     -------
     TaskFeatures
-        `label_entropy` is the entropy of the training labels in nats; what a teacher tells stays None.
+        `label_entropy` is the entropy of the training labels (of `tokens`: of the words' tags) in nats. What a teacher
+        tells stays None, and so do labels where answers are places of a text (`qa`).
     """
-    counts_C = np.bincount(task.train.labels_N, minlength=len(task.labels))
-    p = counts_C[counts_C > 0] / counts_C.sum()
+    spans = task.family == "qa"  # whose labels are places of a text
     return TaskFeatures(
         task=task.name,
         family=task.family,
         n_train=len(task.train),
-        n_classes=len(task.labels),
-        label_entropy=max(0.0, float(-(p * np.log(p)).sum())),
+        n_classes=None if spans else len(task.labels),
+        label_entropy=None if spans else _entropy(task),
         mean_tokens=mean_tokens,
     )
+
+
+def _entropy(task: Task) -> float:
+    counts_C = np.bincount(task.train.labels_U, minlength=len(task.labels))
+    p = counts_C[counts_C > 0] / counts_C.sum()
+    return max(0.0, float(-(p * np.log(p)).sum()))

@@ -9,11 +9,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+from xml.etree import ElementTree
 
 from kdrec.errors import CorruptFile
+from kdrec.tasks.qa import LABELS
 from kdrec.tasks.rows import Row, Rows, once_each
 from kdrec.tasks.splits import Group, apart_from
-from kdrec.tasks.tables import Table, decode, read_table
+from kdrec.tasks.structured import read_questions, read_words
+from kdrec.tasks.tables import Table, decode, read_raw, read_table
 
 RATING_CUT: Final = 0.5
 """Mean ratings in [-4, 4] up to minus this are `neg`, from this on `pos`."""
@@ -79,10 +82,9 @@ def read_parquet_splits(train: Sequence[Path], test: Sequence[Path], texts: Sequ
     """
     tables = [read_table(path, [*texts, "label"]) for path in train]
     held_out = _rows([read_table(path, [*texts, "label"]) for path in test])
-    kept, leaking = apart_from(_rows(tables), held_out, group)
-    declared = tables[0].names.get("label", tuple(sorted({row.label for row in kept})))
-    notes = (f"{len(leaking)} training rows of a group in the test split were left out",) if leaking else ()
-    return Rows(labels=declared, train=kept, test=held_out, notes=notes)
+    rows = _rows(tables)
+    declared = tables[0].names.get("label", tuple(sorted({row.label for row in rows})))
+    return _published(declared, rows, held_out, group)
 
 
 def _rows(tables: Sequence[Table]) -> tuple[Row, ...]:
@@ -93,6 +95,45 @@ def _rows(tables: Sequence[Table]) -> tuple[Row, ...]:
                 raise CorruptFile(f"{table.path.name}, {table.where(at)}: an empty text or label")
             rows.append(Row(texts=tuple(str(cell) for cell in cells[:-1]), label=str(cells[-1])))
     return tuple(rows)
+
+
+def read_tagged_splits(train: Path, test: Path, group: Group) -> Rows:
+    """Two published splits of words and tags (`tokens`, `tags`), with declared tag names; test rows stay."""
+    rows, held_out = (read_words(path, "tokens", "tags") for path in (train, test))
+    declared = read_raw(train, ["tags"]).names.get("tags", tuple(sorted({tag for row in rows for tag in row.tags})))
+    return _published(declared, rows, held_out, group)
+
+
+def read_squad_splits(train: Path, test: Path, group: Group) -> Rows:
+    """Two published splits in SQuAD's form; no context of the test split is trained on."""
+    rows, held_out = (read_questions(path, "question", "context", "answers") for path in (train, test))
+    return _published(LABELS, rows, held_out, group)
+
+
+def _published(labels: tuple[str, ...], train: Sequence[Row], test: tuple[Row, ...], group: Group) -> Rows:
+    """Published splits; training rows of a group that is also in the test split are left out, and counted."""
+    kept, leaking = apart_from(train, test, group)
+    notes = (f"{len(leaking)} training rows of a group in the test split were left out",) if leaking else ()
+    return Rows(labels=labels, train=kept, test=test, notes=notes)
+
+
+def read_usaddress(path: Path) -> Rows:
+    """Addresses as written by people, every word with its part (the parser's own training file): XML, a tag a part.
+
+    An address that is also there with other tags has no truth, and goes with all its copies.
+    """
+    try:
+        root = ElementTree.fromstring(path.read_bytes())
+    except ElementTree.ParseError as error:
+        raise CorruptFile(f"{path.name} is not XML: {error}") from None
+    rows = []
+    for address in root.iter("AddressString"):
+        pairs = [(word, part.tag) for part in address for word in (part.text or "").split()]
+        if pairs:
+            words, tags = zip(*pairs, strict=True)
+            rows.append(Row(texts=words, tags=tags))
+    kept, notes = once_each(rows)
+    return Rows(labels=tuple(sorted({tag for row in kept for tag in row.tags})), train=kept, notes=notes)
 
 
 def read_glue(folder: Path, subset: str, texts: Sequence[str], group: Group) -> Rows:

@@ -19,10 +19,21 @@ Texts = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Row:
-    """One example of a source: its texts and the name of its label."""
+    """One example of a source: its texts, and what its family has for a label.
+
+    That is the name of one label; or a tag for each word, which its texts then are; or the character spans (from and up
+    to) of the answers in its second text, none where there is no answer.
+    """
 
     texts: Texts
-    label: str
+    label: str = ""
+    tags: tuple[str, ...] = ()
+    spans: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def truth(self) -> tuple[str, ...]:
+        """All of its label, tags and spans, as texts."""
+        return (self.label, *self.tags, *(str(place) for span in self.spans for place in span))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +69,11 @@ def digest(*parts: str) -> bytes:
 
 
 def example_ids(rows: Sequence[Row]) -> Ints:
-    """Int64 ids: the first 8 bytes of the hash of texts, label and occurrence among identical rows."""
+    """Int64 ids: the first 8 bytes of the hash of texts, labels and occurrence among identical rows."""
     seen: Counter[Row] = Counter()
     ids_N = np.empty(len(rows), dtype=np.int64)
     for at, row in enumerate(rows):
-        hashed = digest(*row.texts, row.label, str(seen[row]))
+        hashed = digest(*row.texts, *row.truth, str(seen[row]))
         ids_N[at] = int.from_bytes(hashed[:8], "big", signed=True)
         seen[row] += 1
     return ids_N
@@ -79,7 +90,7 @@ def once_each(rows: Iterable[Row]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     for row in rows:
         n_rows += 1
         spellings[tuple(map(normalise, row.texts))].add(row)
-    agreed = [min(copies) for copies in spellings.values() if len({row.label for row in copies}) == 1]
+    agreed = [min(copies) for copies in spellings.values() if len({row.truth for row in copies}) == 1]
     repeats, contradicted = n_rows - len(spellings), len(spellings) - len(agreed)
     notes = []
     if repeats:
@@ -94,7 +105,8 @@ def fingerprint(family: Family, labels: Sequence[str], metric: Metric, splits: S
     hashed = hashlib.sha256(digest(family, metric, *labels))
     for split in splits:
         hashed.update(len(split).to_bytes(8, "big"))
-        hashed.update(split.labels_N.astype("<i8").tobytes())
+        for numbers in (split.labels_U, split.offsets_N1):
+            hashed.update(b"" if numbers is None else numbers.astype("<i8").tobytes())
         for texts in split.texts:
             hashed.update(digest(*texts))
     return hashed.hexdigest()

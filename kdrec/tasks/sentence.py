@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from functools import partial
+from typing import Any, Final, Literal
 
+from kdrec.metrics import Grader, grade_classes
+from kdrec.tasks.example import Example, encode_texts
 from kdrec.tasks.rows import Texts
 from kdrec.tasks.splits import whole
-from kdrec.types import Ints, Metric, Split
+from kdrec.types import Encoded, Metric, Split, Task
 
 SKEW: Final = 4
 """Classes are skewed when the largest has more than this many times the rows of the smallest."""
@@ -23,17 +26,16 @@ def classification_metric(counts: Mapping[str, int]) -> Metric:
 class SentenceFamily:
     """One text to a tokenizer, one class of a sequence."""
 
-    n_texts: int = 1
     head: Literal["sequence_classification"] = "sequence_classification"
-    truncation: Literal["longest_first"] = "longest_first"
+    axis: None = None
 
-    def inputs(self, texts: Sequence[Texts]) -> list[str]:
-        """What the tokenizer encodes, row by row."""
-        return [text for (text,) in texts]
+    def encode(self, split: Split, tokenizer: Any, max_length: int) -> Iterator[Example]:
+        """One example a row."""
+        return encode_texts(split, lambda texts: [text for (text,) in texts], tokenizer, max_length)
 
-    def targets(self, split: Split) -> Ints:
-        """What the head predicts, row by row."""
-        return split.labels_N
+    def grader(self, task: Task, split: Split, encoded: Encoded) -> Grader:
+        """Grade one class a row."""
+        return partial(grade_classes, task.metric, labels_N=encoded.labels_U)
 
     def group(self, texts: Texts) -> Texts:
         """What never straddles splits."""

@@ -13,8 +13,8 @@ from typing import Final, Literal, Protocol
 import numpy as np
 
 from kdrec.errors import DataError
+from kdrec.examples import Family, Metric, Split, Task, offsets_of
 from kdrec.tasks.rows import Row, Rows, Texts, digest, example_ids, fingerprint, normalise
-from kdrec.types import Family, Metric, Split, Task
 
 TEST_SHARE: Final = 0.20
 """Share of groups that become the test split where the source has none."""
@@ -101,8 +101,9 @@ def make_task(
     for row in rows.train:
         parts[part_of(group(row.texts), has_test=rows.test is not None)].append(row)
     parts["test"].extend(rows.test or ())
-    splits = [_split(parts[part], rows.labels, None if limits is None else getattr(limits, part)) for part in PARTS]
-    _check_classes(name, rows.labels, splits)
+    limited = [(parts[part], None if limits is None else getattr(limits, part)) for part in PARTS]
+    splits = [_split(some, rows.labels, family, limit) for some, limit in limited]
+    _check_splits(name, family, rows.labels, splits)
     return Task(
         name=name,
         family=family,
@@ -116,23 +117,35 @@ def make_task(
     )
 
 
-def _split(rows: Sequence[Row], labels: tuple[str, ...], limit: int | None) -> Split:
+def _split(rows: Sequence[Row], labels: tuple[str, ...], family: Family, limit: int | None) -> Split:
     """Rows in the order of their ids, which is an order of content hashes; at most `limit` of them."""
     ids_N = example_ids(rows)
     order_N = np.argsort(ids_N)[:limit]
     index = {label: at for at, label in enumerate(labels)}
+    numbers = [_numbers(rows[at], index, family) for at in order_N]
+    several = family in ("tokens", "qa")
     return Split(
         texts=tuple(rows[at].texts for at in order_N),
-        labels_N=np.array([index[rows[at].label] for at in order_N], dtype=np.int64),
+        labels_U=np.array([number for some in numbers for number in some], dtype=np.int64),
         ids_N=ids_N[order_N],
+        offsets_N1=offsets_of(np.array([len(some) for some in numbers], dtype=np.int64)) if several else None,
     )
 
 
-def _check_classes(name: str, labels: tuple[str, ...], splits: Sequence[Split]) -> None:
+def _numbers(row: Row, index: dict[str, int], family: Family) -> Sequence[int]:
+    """The labels of a row as `kdrec.examples.Split` has them."""
+    if family == "qa":
+        return [place for span in row.spans for place in span]
+    return [index[tag] for tag in row.tags] if family == "tokens" else [index[row.label]]
+
+
+def _check_splits(name: str, family: Family, labels: tuple[str, ...], splits: Sequence[Split]) -> None:
     for part, split in zip(PARTS, splits, strict=True):
         if not len(split):
             raise DataError(f"task {name!r} has no {part} row: too few different texts to split; add rows")
-    counts = Counter(splits[0].labels_N.tolist())
+    if family not in ("sentence", "pair"):  # a rare tag may well be absent; an answer is no label
+        return
+    counts = Counter(splits[0].labels_U.tolist())
     missing = [label for at, label in enumerate(labels) if not counts[at]]
     if missing:
         raise DataError(

@@ -11,26 +11,28 @@ import io
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from kdrec.errors import DataError, did_you_mean
 
 Cell = str | None
-EXTENSIONS: Final = (".csv", ".tsv", ".jsonl", ".parquet")
+CONLL: Final = ".conll"
+"""Words and their tags, a line each: read by `structured`."""
+EXTENSIONS: Final = (".csv", ".tsv", ".jsonl", ".parquet", CONLL)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The wanted columns of a file, row by row.
+    """The wanted columns of a file, row by row: cells of text (`read_table`), or as the file has them (`read_raw`).
 
     `lines` are where rows begin, counted from 1: lines of a text file, rows of a Parquet file (`unit` says which).
     `names` are the label names a Parquet file declares for a column (as the `datasets` library writes them).
     """
 
     path: Path
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[Any, ...], ...]
     lines: tuple[int, ...]
     unit: str = "line"
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -48,14 +50,33 @@ def read_table(path: Path, wanted: Sequence[str]) -> Table:
     DataError
         For a missing file, unknown extension, missing column, text that is not UTF-8, NUL bytes, or a ragged row.
     """
+    check_file(path)
     extension = path.suffix.lower()
-    _check_file(path, extension)
+    if extension == CONLL:
+        raise DataError(f"{path.name} holds words and tags; their columns are called tokens and tags")
     if extension == ".parquet":
-        return _read_parquet(path, wanted)
+        return _plain(_raw_parquet(path, wanted), wanted)
     text = decode(path)
     if extension == ".jsonl":
-        return _read_jsonl(path, text, wanted)
+        return _plain(_raw_jsonl(path, text, wanted), wanted)
     return _read_delimited(path, text, wanted, tabs=extension == ".tsv")
+
+
+def read_raw(path: Path, wanted: Sequence[str]) -> Table:
+    """Read the `wanted` columns of a Parquet or JSONL file, whatever their cells hold.
+
+    Raises
+    ------
+    DataError
+        For a missing file, another extension, a missing column, or content that is not what the extension says.
+    """
+    check_file(path)
+    extension = path.suffix.lower()
+    if extension == ".parquet":
+        return _raw_parquet(path, wanted)
+    if extension == ".jsonl":
+        return _raw_jsonl(path, decode(path), wanted)
+    raise DataError(f"{path.name}: lists of words and answers are read from .parquet, .jsonl and .conll files")
 
 
 def decode(path: Path) -> str:
@@ -79,14 +100,15 @@ def _line(data: bytes, at: int) -> int:
     return data.count(b"\n", 0, at) + 1
 
 
-def _check_file(path: Path, extension: str) -> None:
+def check_file(path: Path) -> None:
+    """Refuse what is no file of a known kind, with the nearest name."""
     if not path.exists():
         folder = path.parent
         siblings = [p.name for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS] if folder.is_dir() else []
         raise DataError(f"no file at {path}{did_you_mean(path.name, siblings)}")
     if not path.is_file():
         raise DataError(f"{path} is a folder; name a file of the kind {', '.join(EXTENSIONS)}")
-    if extension not in EXTENSIONS:
+    if path.suffix.lower() not in EXTENSIONS:
         raise DataError(f"{path.name} has an unknown extension; known are {', '.join(EXTENSIONS)}")
 
 
@@ -135,7 +157,7 @@ def _records(path: Path, text: str, *, tabs: bool) -> Iterator[tuple[int, list[s
         raise DataError(f"{path.name}, record at line {begins}: {error}") from None
 
 
-def _read_jsonl(path: Path, text: str, wanted: Sequence[str]) -> Table:
+def _raw_jsonl(path: Path, text: str, wanted: Sequence[str]) -> Table:
     objects: list[dict[str, Any]] = []
     lines = []
     for line, content in enumerate(text.split("\n"), start=1):
@@ -152,14 +174,11 @@ def _read_jsonl(path: Path, text: str, wanted: Sequence[str]) -> Table:
     if not objects:
         raise DataError(f"{path.name} is empty; every line must be a JSON object")
     _positions(path, list(dict.fromkeys(key for value in objects for key in value)), wanted)
-    rows = tuple(
-        tuple(_cell(path, f"line {line}", value.get(column)) for column in wanted)
-        for line, value in zip(lines, objects, strict=True)
-    )
+    rows = tuple(tuple(value.get(column) for column in wanted) for value in objects)
     return Table(path=path, rows=rows, lines=tuple(lines))
 
 
-def _read_parquet(path: Path, wanted: Sequence[str]) -> Table:
+def _raw_parquet(path: Path, wanted: Sequence[str]) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -170,23 +189,27 @@ def _read_parquet(path: Path, wanted: Sequence[str]) -> Table:
         columns = file.read(columns=list(wanted)).to_pydict()
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path.name} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+    rows = tuple(zip(*(columns[column] for column in wanted), strict=True))
     names = _declared_names(schema.metadata or {}, wanted)
-    cells = [
-        [
-            _cell(path, f"row {at}", _named(value, names.get(column)))
-            for at, value in enumerate(columns[column], start=1)
-        ]
-        for column in wanted
-    ]
-    rows = tuple(zip(*cells, strict=True))
     return Table(path=path, rows=rows, lines=tuple(range(1, len(rows) + 1)), unit="row", names=names)
+
+
+def _plain(raw: Table, wanted: Sequence[str]) -> Table:
+    """Cells as text; a number that stands for a declared label is that label."""
+    declared = [raw.names.get(column) for column in wanted]
+    rows = tuple(
+        tuple(_cell(raw.path, raw.where(at), _named(value, names)) for value, names in zip(row, declared, strict=True))
+        for at, row in enumerate(raw.rows)
+    )
+    return replace(raw, rows=rows)
 
 
 def _declared_names(metadata: dict[bytes, bytes], wanted: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Label names that the `datasets` library wrote into the schema, by column."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
-        declared = {column: features[column].get("names") for column in wanted if column in features}
+        own = {column: features[column] for column in wanted if column in features}
+        declared = {column: feature.get("feature", feature).get("names") for column, feature in own.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
     return {column: tuple(names) for column, names in declared.items() if isinstance(names, list)}

@@ -1,13 +1,14 @@
 """Tokenised splits on disk: one flat file each, memory-mapped when read, never believed without its hash and its key.
 
 Form: SHA-256 (32 bytes) of everything after it, length of the header (8 bytes, little-endian), header (JSON: key,
-truncated examples, and dtype, count and offset of every array), then the arrays, each at a multiple of 64 bytes.
+counts, and dtype, shape and offset of every array), then the arrays, each at a multiple of 64 bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kdrec.errors import CorruptFile
+from kdrec.examples import Encoded, Reading
 from kdrec.sources import atomic_write
-from kdrec.types import Encoded
 
 ALIGNMENT: Final = 64
 _HASH: Final = 32
@@ -24,9 +25,11 @@ _ARRAYS: Final = {
     "input_ids_T": "<i4",
     "token_type_ids_T": "|i1",
     "offsets_N1": "<i8",
-    "labels_N": "<i8",
+    "labels_U": "<i8",
     "ids_N": "<i8",
 }
+_READING: Final = ("places_R", "offsets_N1", "rows_N", "origin_R2")
+"""Arrays of a split's reading, where it has one; 64-bit, in the file as `reading.NAME`."""
 
 
 def write(path: Path, encoded: Encoded) -> None:
@@ -34,15 +37,18 @@ def write(path: Path, encoded: Encoded) -> None:
     table: dict[str, list[Any]] = {}
     blobs: list[bytes] = []
     size = 0
-    for name, dtype in _ARRAYS.items():
-        values = getattr(encoded, name)
-        if values is None:
-            continue
+    for name, (dtype, values) in _arrays(encoded).items():
         blob = np.ascontiguousarray(values, dtype=dtype).tobytes()
-        table[name] = [dtype, len(values), size]
+        table[name] = [dtype, list(values.shape), size]
         blobs.append(blob + bytes(-len(blob) % ALIGNMENT))
         size += len(blobs[-1])
-    header = json.dumps({"key": encoded.fingerprint, "n_truncated": encoded.n_truncated, "arrays": table}).encode()
+    facts = {
+        "key": encoded.fingerprint,
+        "n_truncated": encoded.n_truncated,
+        "n_lost": encoded.n_lost,
+        "axis": encoded.reading.axis if encoded.reading else None,
+    }
+    header = json.dumps({**facts, "arrays": table}).encode()
     header += b" " * (-(_HASH + 8 + len(header)) % ALIGNMENT)
     body = len(header).to_bytes(8, "little") + header + b"".join(blobs)
     atomic_write(path, hashlib.sha256(body).digest() + body)
@@ -67,18 +73,25 @@ def read(path: Path, key: str) -> Encoded:
     header = json.loads(raw[_HASH + 8 : begins].tobytes())
     if header["key"] != key:
         raise CorruptFile(f"{path} was written for another split, tokenizer or length")
-    arrays = {name: _view(raw, begins, *header["arrays"][name]) for name in header["arrays"]}
+    arrays: dict[str, Any] = {name: _view(raw, begins, *place) for name, place in header["arrays"].items()}
+    reading = {name: arrays.pop(f"reading.{name}") for name in _READING} if header["axis"] else None
     return Encoded(
-        input_ids_T=arrays["input_ids_T"],
-        token_type_ids_T=arrays.get("token_type_ids_T"),
-        offsets_N1=arrays["offsets_N1"],
-        labels_N=arrays["labels_N"],
-        ids_N=arrays["ids_N"],
+        **{"token_type_ids_T": None, **arrays},
         n_truncated=header["n_truncated"],
+        n_lost=header["n_lost"],
+        reading=None if reading is None else Reading(axis=header["axis"], **reading),
         fingerprint=key,
     )
 
 
-def _view(raw: npt.NDArray[np.uint8], begins: int, dtype: str, count: int, offset: int) -> npt.NDArray[Any]:
-    size = np.dtype(dtype).itemsize * count
-    return raw[begins + offset : begins + offset + size].view(np.ndarray).view(dtype)
+def _arrays(encoded: Encoded) -> dict[str, tuple[str, npt.NDArray[Any]]]:
+    """Every array there is, by its name in the file, with its type there."""
+    arrays = {name: (dtype, getattr(encoded, name)) for name, dtype in _ARRAYS.items()}
+    if encoded.reading is not None:
+        arrays |= {f"reading.{name}": ("<i8", getattr(encoded.reading, name)) for name in _READING}
+    return {name: (dtype, values) for name, (dtype, values) in arrays.items() if values is not None}
+
+
+def _view(raw: npt.NDArray[np.uint8], begins: int, dtype: str, shape: list[int], offset: int) -> npt.NDArray[Any]:
+    size = np.dtype(dtype).itemsize * math.prod(shape)
+    return raw[begins + offset : begins + offset + size].view(np.ndarray).view(dtype).reshape(shape)

@@ -19,10 +19,10 @@ from kdrec.types import Candidate, Encoded, ModelCard, Task, TaskFeatures, Teach
 
 def load_task(study: Study, name: str, home: Home) -> Task:
     """Rows of a study's task: the user's own data where the study describes it, else from the catalogue."""
-    own = study.data.get(name)
+    own, rows = study.data.get(name), study.rows_for(name)
     if own is None:
-        return tasks.load(name, home, study.rows)
-    return tasks.load_file(own.path, text=own.text, label=own.label, name=name, test=own.test, rows=study.rows)
+        return tasks.load(name, home, rows)
+    return tasks.load_file(own.path, text=own.text, label=own.label, name=name, test=own.test, rows=rows)
 
 
 def lock(home: Home, name: str) -> FileLock:
@@ -36,10 +36,11 @@ class Bench:
     def __init__(self, study: Study, task_name: str, teacher: str, home: Home) -> None:
         self.study, self.home = study, home
         self.teacher_card: ModelCard = catalog.card(teacher)
-        if study.teacher.max_length > self.teacher_card.max_length:
+        self.teacher_training = study.teacher_for(task_name)
+        if self.max_length > self.teacher_card.max_length:
             raise MismatchError(
                 f"model {teacher!r} reads at most {self.teacher_card.max_length} tokens, but max_length of study "
-                f"{study.name!r} is {study.teacher.max_length}"
+                f"{study.name!r} is {self.max_length} for {task_name!r}"
             )
         self.task = load_task(study, task_name, home)
         self.folder = sources.resolve(self.teacher_card.source, home)
@@ -54,7 +55,7 @@ class Bench:
     @property
     def max_length(self) -> int:
         """Tokens that teacher and students read of an example, at most; a study gives both the same."""
-        return self.study.teacher.max_length
+        return self.teacher_training.max_length
 
     @cached_property
     def pupil(self) -> Pupil:
@@ -75,10 +76,10 @@ class Bench:
 
     def make_teacher(self, on_candidate: Callable[[Candidate], None]) -> Teacher:
         """Fine-tune and select, or find that it was done; tells of every candidate as it is evaluated."""
-        key = self.pupil.key(self.study.teacher)
+        key = self.pupil.key(self.teacher_training)
         with lock(self.home, f"teacher-{key}"):
             folder = self.home.folder("teachers", key)
-            return fine_tune(self.pupil, self.study.teacher, folder, self.accelerator, on_candidate)
+            return fine_tune(self.pupil, self.teacher_training, folder, self.accelerator, on_candidate)
 
     def signal(self, choice: TeacherChoice) -> TeacherSignal:
         """Logits of a chosen checkpoint; one pass serves both choices when they are the same checkpoint."""

@@ -51,7 +51,7 @@ def _silent(_: Progress) -> None:
 
 def prepare_teacher(study: Study, task_name: str, teacher: str, home: Home, on_progress: OnProgress = _silent) -> None:
     """Stage one of a task: fine-tune its teacher, select, compute its logits, log the trace. Does nothing twice."""
-    part, training = f"{task_name} teacher", study.teacher
+    part, training = f"{task_name} teacher", study.teacher_for(task_name)
     expected = len(training.runs()) * training.epochs * training.evaluations_per_epoch
     on_progress(Progress(part=part, done=0, expected=expected, message="reading rows and weights"))
     bench = Bench(study, task_name, teacher, home)

@@ -10,11 +10,12 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from kdrec import encoder, engine, metrics
+from kdrec import encoder, engine
 from kdrec.checkpoints import Checkpoint
 from kdrec.errors import KdrecError
 from kdrec.space import canonical
 from kdrec.studies import Cell
+from kdrec.tasks import grader
 from kdrec.tracking import Store
 from kdrec.trial.bench import Bench, lock
 from kdrec.types import SCHEMA_VERSION, KDConfig, ModelCard, Status, TaskFeatures, Training, Trial
@@ -125,7 +126,7 @@ def _train(
     lesson = engine.Lesson(
         train=train,
         validation=validation,
-        metric=task.metric,
+        grade=grader(task, task.validation, validation),
         n_classes=len(task.labels),
         signal=bench.signal(config.teacher) if config.alpha > 0 else None,
         checkpoint=checkpoint,
@@ -136,11 +137,13 @@ def _train(
         waiting += measured(event)
         if isinstance(event, engine.Finished):
             best = event.best
+    test_score = None
+    if best is not None:
+        grade = grader(task, task.test, test)(engine.predict(classifier.model, classifier, test, bench.accelerator))
+        waiting += [(f"test/{name}", value, best.step) for name, value in grade.also.items()]
+        test_score = grade.score
     place.store.log_metrics(run_id, waiting)
-    if best is None:
-        return None, None
-    logits_NC = engine.predict(classifier.model, classifier, test, bench.accelerator)
-    return best, metrics.score(task.metric, logits_NC.argmax(-1), test.labels_N, len(task.labels))
+    return best, test_score
 
 
 def measured(event: engine.Event) -> Sequence[tuple[str, float, int]]:

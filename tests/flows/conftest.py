@@ -47,7 +47,7 @@ def mini(tmp_path_factory: pytest.TempPathFactory, shared_home: Home) -> Path:
     rows = [
         (texts[0], trec.labels[label])
         for split in (trec.train, trec.validation, trec.test)
-        for texts, label in zip(split.texts, split.labels_N, strict=True)
+        for texts, label in zip(split.texts, split.labels_U, strict=True)
         if trec.labels[label] != "ABBR"
     ]
     with (folder / "questions.csv").open("w", newline="", encoding="utf-8") as file:

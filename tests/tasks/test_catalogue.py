@@ -52,7 +52,7 @@ def test_readers_count_what_they_leave_out(home):
 def test_features_are_those_of_the_training_split(home):
     task = tasks.load("trec", home, RowLimits(train=600))
     found = tasks.features(task, mean_tokens=13.5)
-    counts = [(task.train.labels_N == at).sum() for at in range(len(task.labels))]
+    counts = [(task.train.labels_U == at).sum() for at in range(len(task.labels))]
     assert (found.task, found.family, found.n_train, found.n_classes) == ("trec", "sentence", 600, 6)
     assert found.label_entropy == pytest.approx(entropy(counts))
     assert (found.mean_tokens, found.teacher_score) == (13.5, None)
@@ -89,7 +89,7 @@ def test_a_local_task_is_read_from_the_folder_of_the_environment_without_leaking
     assert rows.notes == ("10 training rows of a group in the test split were left out",)
     held_out = {whole(texts) for texts in task.test.texts}
     assert not held_out & {whole(texts) for split in (task.train, task.validation) for texts in split.texts}
-    for texts, label in zip(task.train.texts, task.train.labels_N, strict=True):
+    for texts, label in zip(task.train.texts, task.train.labels_U, strict=True):
         assert int(texts[0].split()[1]) % 3 == label
 
 

@@ -54,7 +54,7 @@ def pairs(trec):
     split = trec.train
     rows = [
         Row(texts=(a[0], b[0]), label="same" if x == y else "other")
-        for a, b, x, y in zip(split.texts, split.texts[1:], split.labels_N, split.labels_N[1:], strict=False)
+        for a, b, x, y in zip(split.texts, split.texts[1:], split.labels_U, split.labels_U[1:], strict=False)
     ]
     labels = ("other", "same")
     data = Rows(labels=labels, train=tuple(rows))
@@ -66,7 +66,7 @@ def examples(encoded):
 
 
 def same(a: Encoded, b: Encoded):
-    for name in ("input_ids_T", "token_type_ids_T", "offsets_N1", "labels_N", "ids_N"):
+    for name in ("input_ids_T", "token_type_ids_T", "offsets_N1", "labels_U", "ids_N"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
     assert (a.n_truncated, a.fingerprint) == (b.n_truncated, b.fingerprint)
 
@@ -83,7 +83,7 @@ def test_sentences_are_encoded_as_transformers_encodes_them(trec, tokenizer_file
     assert encoded.n_truncated == sum(len(ids) > max_length for ids in reference(texts)["input_ids"])
     assert encoded.token_type_ids_T is None
     np.testing.assert_array_equal(encoded.ids_N, trec.train.ids_N)
-    np.testing.assert_array_equal(encoded.labels_N, trec.train.labels_N)
+    np.testing.assert_array_equal(encoded.labels_U, trec.train.labels_U)
 
 
 @pytest.mark.parametrize("max_length", [16, 128])
@@ -114,7 +114,7 @@ def test_a_second_call_maps_the_same_arrays_from_disk_without_tokenising(trec, t
     assert _is_mapped(second.input_ids_T)
     assert not second.input_ids_T.flags.writeable
     assert second.input_ids_T.dtype == np.int32
-    assert second.offsets_N1.dtype == second.ids_N.dtype == second.labels_N.dtype == np.int64
+    assert second.offsets_N1.dtype == second.ids_N.dtype == second.labels_U.dtype == np.int64
 
 
 def _is_mapped(array):
@@ -169,7 +169,7 @@ def test_what_the_store_reads_is_what_it_was_given(tmp_path, tokens, typed):
         input_ids_T=flat,
         token_type_ids_T=(flat % 2).astype(np.int8) if typed else None,
         offsets_N1=np.cumsum([0, *map(len, tokens)]),
-        labels_N=np.arange(len(tokens)),
+        labels_U=np.arange(len(tokens)),
         ids_N=-np.arange(len(tokens)),
         n_truncated=3,
         fingerprint="key",

@@ -46,7 +46,7 @@ def contents(task):
     return sorted(
         (texts, task.labels[label])
         for split in (task.train, task.validation, task.test)
-        for texts, label in zip(split.texts, split.labels_N, strict=True)
+        for texts, label in zip(split.texts, split.labels_U, strict=True)
     )
 
 
