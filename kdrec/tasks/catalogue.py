@@ -80,15 +80,18 @@ def _two_files(train: Path, test: Path, *, texts: Sequence[str], group: Group) -
     return read_parquet_splits([train], [test], texts, group)
 
 
-def _glue(name: str, family: Family, texts: tuple[str, ...], note: str) -> KnownTask:
+def _glue(
+    name: str, texts: tuple[str, ...], note: str, n_labels: int = 2, test: str = "validation", group: Group = whole
+) -> KnownTask:
     return KnownTask(
         name=name,
-        family=family,
-        n_labels=2,
+        family="sentence" if len(texts) == 1 else "pair",
+        n_labels=n_labels,
         metric="accuracy",
         licence="see the original dataset",
-        sources=(_GLUE,),
-        read=partial(read_glue, subset=name, texts=texts, group=whole),
+        sources=(f"{_GLUE}!{name}",),
+        read=partial(read_glue, texts=texts, group=group, test=test),
+        group=group,
         note=note,
     )
 
@@ -110,9 +113,24 @@ _ENTRIES: Final = (
     _local("sick", "pair", 3, "CC BY-NC-SA 3.0", note="entailment, Marelli et al. 2014"),
     _local("wordnet_relation", "pair", 4, "WordNet", first_text, "relation of two senses, grouped by the first"),
     _local("wordnet_wic", "pair", 2, "WordNet", word_before_colon, "same sense of a word or not, grouped by the word"),
-    _glue("sst2", "sentence", ("sentence",), "polarity of film reviews, Socher et al. 2013"),
-    _glue("mrpc", "pair", ("sentence1", "sentence2"), "paraphrases, Dolan and Brockett 2005"),
-    _glue("rte", "pair", ("sentence1", "sentence2"), "recognising textual entailment, Wang et al. 2019"),
+    _glue("sst2", ("sentence",), "polarity of film reviews, Socher et al. 2013"),
+    _glue("mrpc", ("sentence1", "sentence2"), "paraphrases, Dolan and Brockett 2005"),
+    _glue("rte", ("sentence1", "sentence2"), "recognising textual entailment, Wang et al. 2019"),
+    _glue("qqp", ("question1", "question2"), "duplicate questions on Quora, Iyer et al. 2017"),
+    _glue(
+        "qnli",
+        ("question", "sentence"),
+        "whether a sentence answers, Wang et al. 2019; grouped by the question",
+        group=first_text,
+    ),
+    _glue(
+        "mnli",
+        ("premise", "hypothesis"),
+        "entailment in many genres, Williams et al. 2018; grouped by the premise",
+        n_labels=3,
+        test="validation_matched",
+        group=first_text,
+    ),
 )
 CATALOGUE: Final[dict[str, KnownTask]] = {entry.name: entry for entry in _ENTRIES}
 

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -61,17 +62,30 @@ def _polarity(rating: float) -> str:
     return "neg" if rating <= -RATING_CUT else "pos" if rating >= RATING_CUT else "neu"
 
 
-def read_parquet_splits(train: Sequence[Path], test: Sequence[Path], texts: Sequence[str], group: Group) -> Rows:
+def read_parquet_splits(
+    train: Sequence[Path], test: Sequence[Path], texts: Sequence[str], group: Group, *, skip_empty: bool = False
+) -> Rows:
     """Parquet files of two published splits, `texts` and `label`, with declared label names.
 
-    The test split stays as published. Training rows of a group that is also in the test split are left out.
+    The test split stays as published. Training rows of a group that is also in the test split are left out, and with
+    `skip_empty` those with an empty text or label, which otherwise are refused.
     """
     tables = [read_table(path, [*texts, "label"]) for path in train]
+    full = [_without_empty(table) for table in tables] if skip_empty else tables
+    n_empty = sum(len(table.rows) for table in tables) - sum(len(table.rows) for table in full)
     held_out = _rows([read_table(path, [*texts, "label"]) for path in test])
-    kept, leaking = apart_from(_rows(tables), held_out, group)
+    kept, leaking = apart_from(_rows(full), held_out, group)
     declared = tables[0].names.get("label", tuple(sorted({row.label for row in kept})))
-    notes = (f"{len(leaking)} training rows of a group in the test split were left out",) if leaking else ()
-    return Rows(labels=declared, train=kept, test=held_out, notes=notes)
+    counted = (
+        (n_empty, "training rows with an empty text or label were left out"),
+        (len(leaking), "training rows of a group in the test split were left out"),
+    )
+    return Rows(labels=declared, train=kept, test=held_out, notes=tuple(f"{n} {said}" for n, said in counted if n))
+
+
+def _without_empty(table: Table) -> Table:
+    full = [at for at, cells in enumerate(table.rows) if None not in cells]
+    return replace(table, rows=tuple(table.rows[at] for at in full), lines=tuple(table.lines[at] for at in full))
 
 
 def _rows(tables: Sequence[Table]) -> tuple[Row, ...]:
@@ -84,10 +98,13 @@ def _rows(tables: Sequence[Table]) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def read_glue(folder: Path, subset: str, texts: Sequence[str], group: Group) -> Rows:
-    """One GLUE task of the Hub's dataset; its test labels are hidden, so its validation split is our test split."""
-    train = sorted(folder.glob(f"{subset}/train-*.parquet"))
-    test = sorted(folder.glob(f"{subset}/validation-*.parquet"))
-    if not train or not test:
-        raise CorruptFile(f"the dataset at {folder} has no {subset}/train-*.parquet and {subset}/validation-*.parquet")
-    return read_parquet_splits(train, test, texts, group)
+def read_glue(folder: Path, texts: Sequence[str], group: Group, test: str = "validation") -> Rows:
+    """One GLUE task: a folder of the Hub's dataset.
+
+    Its test labels are hidden, so the published split named by `test` is our test split. Two training rows of QQP have
+    no second question; training rows without a text are left out.
+    """
+    parts = [sorted(folder.glob(f"{part}-*.parquet")) for part in ("train", test)]
+    if not all(parts):
+        raise CorruptFile(f"the folder {folder} of the dataset has no train-*.parquet and {test}-*.parquet")
+    return read_parquet_splits(parts[0], parts[1], texts, group, skip_empty=True)
