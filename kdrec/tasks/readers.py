@@ -7,6 +7,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
@@ -75,16 +76,27 @@ def _polarity(rating: float) -> str:
     return "neg" if rating <= -RATING_CUT else "pos" if rating >= RATING_CUT else "neu"
 
 
-def read_parquet_splits(train: Sequence[Path], test: Sequence[Path], texts: Sequence[str], group: Group) -> Rows:
+def read_parquet_splits(
+    train: Sequence[Path], test: Sequence[Path], texts: Sequence[str], group: Group, *, skip_empty: bool = False
+) -> Rows:
     """Parquet files of two published splits, `texts` and `label`, with declared label names.
 
-    The test split stays as published. Training rows of a group that is also in the test split are left out.
+    The test split stays as published. Training rows of a group that is also in the test split are left out, and with
+    `skip_empty` those with an empty text or label, which otherwise are refused.
     """
     tables = [read_table(path, [*texts, "label"]) for path in train]
+    full = [_without_empty(table) for table in tables] if skip_empty else tables
+    n_empty = sum(len(table.rows) for table in tables) - sum(len(table.rows) for table in full)
     held_out = _rows([read_table(path, [*texts, "label"]) for path in test])
-    rows = _rows(tables)
+    rows = _rows(full)
     declared = tables[0].names.get("label", tuple(sorted({row.label for row in rows})))
-    return _published(declared, rows, held_out, group)
+    empty = (f"{n_empty} training rows with an empty text or label were left out",) if n_empty else ()
+    return _published(declared, rows, held_out, group, notes=empty)
+
+
+def _without_empty(table: Table) -> Table:
+    full = [at for at, cells in enumerate(table.rows) if None not in cells]
+    return replace(table, rows=tuple(table.rows[at] for at in full), lines=tuple(table.lines[at] for at in full))
 
 
 def _rows(tables: Sequence[Table]) -> tuple[Row, ...]:
@@ -97,24 +109,54 @@ def _rows(tables: Sequence[Table]) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def read_tagged_splits(train: Path, test: Path, group: Group) -> Rows:
-    """Two published splits of words and tags (`tokens`, `tags`), with declared tag names; test rows stay."""
-    rows, held_out = (read_words(path, "tokens", "tags") for path in (train, test))
-    declared = read_raw(train, ["tags"]).names.get("tags", tuple(sorted({tag for row in rows for tag in row.tags})))
-    return _published(declared, rows, held_out, group)
+def read_tagged_splits(*paths: Path, group: Group, tags: str = "tags", test: str = "test") -> Rows:
+    """Two published splits of words (`tokens`) and tags, with declared tag names; the test split stays as published.
+
+    `paths` are the two files, or one folder of a Hub dataset.
+    """
+    train_files, test_files = _split_files(paths, test)
+    rows, held_out = (
+        tuple(row for path in files for row in read_words(path, "tokens", tags)) for files in (train_files, test_files)
+    )
+    seen = tuple(sorted({tag for row in rows for tag in row.tags}))
+    return _published(read_raw(train_files[0], [tags]).names.get(tags, seen), rows, held_out, group)
 
 
-def read_squad_splits(train: Path, test: Path, group: Group) -> Rows:
-    """Two published splits in SQuAD's form; no context of the test split is trained on."""
-    rows, held_out = (read_questions(path, "question", "context", "answers") for path in (train, test))
+def read_squad_splits(*paths: Path, group: Group, test: str = "test") -> Rows:
+    """Two published splits in SQuAD's form, files or folder as above; no context of the test split is trained on."""
+    rows, held_out = (
+        tuple(row for path in files for row in read_questions(path, "question", "context", "answers"))
+        for files in _split_files(paths, test)
+    )
     return _published(LABELS, rows, held_out, group)
 
 
-def _published(labels: tuple[str, ...], train: Sequence[Row], test: tuple[Row, ...], group: Group) -> Rows:
+def _split_files(paths: Sequence[Path], test: str) -> tuple[list[Path], list[Path]]:
+    """Files of the training and the test split, in the layouts of the Hub: `train-*.parquet` or `train/*.parquet`.
+
+    Raises
+    ------
+    CorruptFile
+        When a folder has no file of a split.
+    """
+    if len(paths) == 2:
+        return [paths[0]], [paths[1]]
+    folder = paths[0]
+    train, held_out = (
+        sorted((*folder.glob(f"{part}-*.parquet"), *folder.glob(f"{part}/*.parquet"))) for part in ("train", test)
+    )
+    if not train or not held_out:
+        raise CorruptFile(f"the folder {folder} of the dataset has no train-*.parquet and {test}-*.parquet")
+    return train, held_out
+
+
+def _published(
+    labels: tuple[str, ...], train: Sequence[Row], test: tuple[Row, ...], group: Group, notes: tuple[str, ...] = ()
+) -> Rows:
     """Published splits; training rows of a group that is also in the test split are left out, and counted."""
     kept, leaking = apart_from(train, test, group)
-    notes = (f"{len(leaking)} training rows of a group in the test split were left out",) if leaking else ()
-    return Rows(labels=labels, train=kept, test=test, notes=notes)
+    left_out = f"{len(leaking)} training rows of a group in the test split were left out"
+    return Rows(labels=labels, train=kept, test=test, notes=(*notes, left_out) if leaking else notes)
 
 
 def read_usaddress(path: Path) -> Rows:
@@ -136,10 +178,11 @@ def read_usaddress(path: Path) -> Rows:
     return Rows(labels=tuple(sorted({tag for row in kept for tag in row.tags})), train=kept, notes=notes)
 
 
-def read_glue(folder: Path, subset: str, texts: Sequence[str], group: Group) -> Rows:
-    """One GLUE task of the Hub's dataset; its test labels are hidden, so its validation split is our test split."""
-    train = sorted(folder.glob(f"{subset}/train-*.parquet"))
-    test = sorted(folder.glob(f"{subset}/validation-*.parquet"))
-    if not train or not test:
-        raise CorruptFile(f"the dataset at {folder} has no {subset}/train-*.parquet and {subset}/validation-*.parquet")
-    return read_parquet_splits(train, test, texts, group)
+def read_glue(folder: Path, texts: Sequence[str], group: Group, test: str = "validation") -> Rows:
+    """One GLUE task: a folder of the Hub's dataset.
+
+    Its test labels are hidden, so the published split named by `test` is our test split. Two training rows of QQP have
+    no second question; training rows without a text are left out.
+    """
+    train, held_out = _split_files([folder], test)
+    return read_parquet_splits(train, held_out, texts, group, skip_empty=True)

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.pieces import check, cut, find_study
+from flows.pieces import STUDIES, check, cut, find_study
+from kdrec import catalog, tasks
 from kdrec.errors import BadArgument, DataError
 from kdrec.home import Home
+from kdrec.space import Space
 from kdrec.studies import Cell, RowLimits, Study
 
 
@@ -36,7 +38,7 @@ def test_one_cell_brings_its_own_teacher_only(home: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tasks", "students", "sentence"),
+    ("names", "students", "sentence"),
     [
         (("trek",), ("tiny",), "unknown task 'trek'; did you mean 'trec'?"),
         (("trec",), ("tinny",), "unknown model 'tinny'; did you mean 'tiny'?"),
@@ -44,10 +46,10 @@ def test_one_cell_brings_its_own_teacher_only(home: Home) -> None:
     ],
 )
 def test_a_study_of_unknown_names_is_refused_before_anything_starts(
-    tasks: tuple[str, ...], students: tuple[str, ...], sentence: str
+    names: tuple[str, ...], students: tuple[str, ...], sentence: str
 ) -> None:
     with pytest.raises(BadArgument) as refused:
-        check(Study(name="s", tasks=tasks, students=students))
+        check(Study(name="s", tasks=names, students=students))
     assert str(refused.value) == sentence
 
 
@@ -56,6 +58,23 @@ def test_the_quickstart_is_found_by_its_name_and_is_the_study_of_the_readme() ->
     check(study)
     assert (study.name, study.tasks, study.students) == ("quickstart", ("trec", "vader_tweets"), ("small", "tiny"))
     assert (study.search, study.seeds) == ("greedy", (0,))
+
+
+@pytest.mark.parametrize("file", sorted(STUDIES.glob("*.toml")), ids=lambda file: file.stem)
+def test_every_study_of_the_repository_names_known_tasks_and_students_that_read_texts_that_long(file: Path) -> None:
+    study = find_study(file.stem)
+    check(study)
+    assert study.name == file.stem
+    assert study.teacher.max_length <= min(catalog.card(student).max_length for student in study.students)
+
+
+def test_the_study_of_glue_is_the_setting_of_the_paper_on_all_rows() -> None:
+    study = find_study("glue")
+    assert set(study.tasks) == {name for name, task in tasks.known().items() if "/glue@" in task.sources[0]}
+    assert {catalog.teacher_of(student) for student in study.students} == {"bert-base"}
+    assert (study.search, study.rows, study.space) == ("greedy", RowLimits(), Space())
+    assert len(study.seeds) >= 2
+    assert len(study.teacher.learning_rates) >= 2
 
 
 def test_an_unknown_study_is_told_the_nearest() -> None:

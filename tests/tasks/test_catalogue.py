@@ -15,7 +15,7 @@ from scipy.stats import entropy
 from kdrec import tasks
 from kdrec.errors import BadArgument, CorruptFile, DataError, KdrecError
 from kdrec.studies import RowLimits
-from kdrec.tasks.readers import read_glue, read_sms_spam, read_trec, read_vader_tweets
+from kdrec.tasks.readers import read_sms_spam, read_trec, read_vader_tweets
 from kdrec.tasks.rows import normalise
 from kdrec.tasks.splits import PARTS, whole
 
@@ -119,18 +119,6 @@ def test_an_empty_cell_of_a_known_task_is_refused(sick_folder, home):
     declared(sick_folder / "sick" / "train.parquet", texts, [0, 1, 2], names)
     with pytest.raises(CorruptFile, match=r"train\.parquet, row 2: an empty text or label"):
         tasks.load("sick", home)
-
-
-def test_glue_is_read_from_the_layout_of_its_snapshot(tmp_path):
-    names = ("not_equivalent", "equivalent")
-    for part, numbers in (("train", range(100)), ("validation", range(95, 120)), ("test", range(5))):
-        texts = {"sentence1": [f"a {n}" for n in numbers], "sentence2": [f"b {n}" for n in numbers]}
-        labels = [-1 if part == "test" else n % 2 for n in numbers]
-        declared(tmp_path / "mrpc" / f"{part}-00000-of-00001.parquet", texts, labels, names)
-    rows = read_glue(tmp_path, "mrpc", ("sentence1", "sentence2"), whole)
-    assert (rows.labels, len(rows.train), len(rows.test)) == (names, 95, 25)
-    with pytest.raises(CorruptFile, match="has no rte/train-"):
-        read_glue(tmp_path, "rte", ("sentence1", "sentence2"), whole)
 
 
 @pytest.mark.parametrize(
