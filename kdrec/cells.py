@@ -61,6 +61,8 @@ class Override:
             for key in given:
                 if key not in known:
                     raise BadArgument(f"[[override]] {name}: unknown key {key!r}{did_you_mean(key, known)}")
+        if isinstance(self.teacher.get("learning_rates", []), (int, float)):
+            raise BadArgument("[[override]] teacher: learning_rates must be a list")
         if "max_length" in self.teacher:
             raise BadArgument("[[override]]: teacher and students read the same text: give max_length beside the task")
 

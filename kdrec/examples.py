@@ -90,7 +90,10 @@ def runs(starts_N: Ints, counts_N: Ints) -> Ints:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """A dataset with a family, labels in a fixed order, three splits, one main metric and a content fingerprint."""
+    """A dataset with a family, labels in a fixed order, three splits, one main metric and a content fingerprint.
+
+    `notes` are sentences that count what its source holds and its splits do not.
+    """
 
     name: str
     family: Family
@@ -101,6 +104,7 @@ class Task:
     test: Split
     fingerprint: str
     licence: str = "unknown"
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_name("task", self.name)

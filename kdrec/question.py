@@ -21,7 +21,7 @@ from kdrec.sources.hub import HubReference
 from kdrec.sources.package import PackageReference
 from kdrec.types import METRICS, History, Metric, Task, TaskFeatures, TeacherTraining, Trial
 
-TABLES: Final = (".csv", ".tsv", ".jsonl", ".parquet")
+TABLES: Final = (".csv", ".tsv", ".jsonl", ".parquet", ".conll")
 SAMPLE: Final = 2000
 """About how many training rows are tokenised for their mean length."""
 

@@ -94,6 +94,8 @@ class Study:
                 raise BadArgument(f"[data.{name}] describes no task of this study{did_you_mean(name, self.tasks)}")
         for override in self.overrides:
             override.check_fits_some(self.tasks, self.students)
+        for task in self.tasks:
+            self.rows_for(task)  # checks itself
         for cell in self.cells():
             for seed in self.seeds:
                 length, teachers = self.training_for(cell, seed).max_length, self.teacher_for(cell.task).max_length

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import string
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from kdrec.errors import BadArgument
-from kdrec.metrics import ece, nll, score
+from kdrec.metrics import answer_f1, calibration_error, ece, exact_match, nll, ragged_nll, score, span_f1
 
 
 @st.composite
@@ -132,3 +135,85 @@ def test_a_wrong_argument_gets_a_sentence(call, words):
 def test_metrics_need_no_scikit_learn():
     code = "import sys, kdrec.metrics; assert not {'sklearn', 'scipy', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_entity_counts_when_type_and_both_ends_are_right():
+    """Worked: three gold entities, three predicted, one of them right: precision and recall 1/3."""
+    gold = [["B-PER", "I-PER", "O", "B-LOC"], ["O", "B-ORG"]]
+    predicted = [["B-PER", "O", "O", "B-LOC"], ["O", "B-PER"]]
+    assert span_f1(predicted, gold) == pytest.approx(100 / 3)
+    assert span_f1(gold, gold) == 100
+    assert span_f1([["O", "O"]], [["O", "O"]]) == 0
+
+
+def test_stray_inside_tags_begin_an_entity_as_conlleval_has_it():
+    """I-LOC after O, or after I-PER, begins a new entity; the type of B and I must agree."""
+    assert span_f1([["O", "I-LOC"]], [["O", "B-LOC"]]) == 100
+    assert span_f1([["B-PER", "I-LOC"]], [["B-PER", "B-LOC"]]) == 100
+    assert span_f1([["B-PER", "I-PER"]], [["B-PER", "B-PER"]]) == 0
+
+
+def official(text):
+    """SQuAD's `normalize_answer`, transcribed step by step from its published description."""
+    text = text.lower()
+    text = text.translate(str.maketrans("", "", string.punctuation))
+    text = re.sub(r"\b(a|an|the)\b", " ", text)
+    return " ".join(text.split())
+
+
+def official_f1(prediction, truth):
+    prediction_tokens, truth_tokens = official(prediction).split(), official(truth).split()
+    if len(prediction_tokens) == 0 or len(truth_tokens) == 0:
+        return int(prediction_tokens == truth_tokens)
+    num_same = sum((Counter(prediction_tokens) & Counter(truth_tokens)).values())
+    if num_same == 0:
+        return 0
+    precision, recall = num_same / len(prediction_tokens), num_same / len(truth_tokens)
+    return (2 * precision * recall) / (precision + recall)
+
+
+SAMPLES = ["a", "The", "an", "cat", "cat,", "sat", "U.S.", "1,000", "é", "--", "\n"]
+words = st.lists(st.sampled_from(SAMPLES), max_size=6)
+
+
+@given(words.map(" ".join), st.lists(words.map(" ".join), min_size=1, max_size=3))
+def test_answers_are_scored_as_squad_scores_them(answer, gold):
+    assert answer_f1(answer, gold) == pytest.approx(max(official_f1(answer, text) for text in gold))
+    assert exact_match(answer, gold) == max(official(answer) == official(text) for text in gold)
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "f1", "exact"),
+    [
+        ("The Cat.", ["cat"], 1, 1),
+        ("black cat", ["the cat"], 2 / 3, 0),
+        ("black cat", ["dog", "a black cat sat"], 4 / 5, 0),
+        ("", [""], 1, 1),
+        ("cat", [""], 0, 0),
+        ("", ["cat"], 0, 0),
+        ("the", [""], 1, 1),
+        ("cat cat", ["cat"], 2 / 3, 0),
+    ],
+)
+def test_scores_of_answers_worked_by_hand(answer, gold, f1, exact):
+    assert (answer_f1(answer, gold), exact_match(answer, gold)) == (pytest.approx(f1), exact)
+
+
+@given(logits_and_labels())
+def test_units_of_equal_size_have_the_likelihood_of_classes(case):
+    """Examples of C places each, read in one column, are rows of C classes."""
+    logits, labels = case
+    offsets = np.arange(0, logits.size + 1, logits.shape[1])
+    loss, confidence, right = ragged_nll(logits.reshape(-1, 1), offsets, labels)
+    assert loss == pytest.approx(nll(logits, labels), rel=1e-6, abs=1e-9)
+    np.testing.assert_allclose(confidence, softmax(logits, axis=1).max(axis=1))
+    assert calibration_error(confidence, right) == pytest.approx(ece(logits, labels), abs=1e-9)
+
+
+def test_ragged_likelihood_by_hand():
+    """Two examples of two and three places, two columns each; labels of one example are neighbours."""
+    logits = np.log(np.array([[0.25, 0.5], [0.75, 0.5], [0.2, 0.1], [0.3, 0.1], [0.5, 0.8]]))
+    loss, confidence, right = ragged_nll(logits, np.array([0, 2, 5]), np.array([1, 0, 0, 2]))
+    assert loss == pytest.approx(-np.mean(np.log([0.75, 0.5, 0.2, 0.8])))
+    assert confidence == pytest.approx([0.75, 0.5, 0.5, 0.8])
+    assert right.tolist() == [True, True, False, True]

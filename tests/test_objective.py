@@ -290,3 +290,22 @@ def test_no_units_lose_nothing():
     sums = kd_loss(torch.ones(3, 4), torch.ones(3, 4), torch.full((3,), IGNORED_LABEL), KDConfig())
     assert sums.units == 0
     assert sums.total.item() == 0
+
+
+@pytest.mark.parametrize("config", [KDConfig(tau_t=2.0), KDConfig(distance="mse"), BASELINE_CONFIG])
+def test_classes_outside_a_unit_are_in_no_softmax_and_no_mean(config: KDConfig):
+    """Units of two and three classes, padded to four with anything, lose what each loses alone; no gradient is NaN."""
+    rng = np.random.default_rng(0)
+    counts, labels = [2, 3], torch.tensor([1, 0])
+    student = torch.tensor(rng.normal(size=(2, 4)), requires_grad=True)
+    teacher = torch.tensor(rng.normal(size=(2, 4)))
+    inside = torch.arange(4)[None, :] < torch.tensor(counts)[:, None]
+    padded = kd_loss(student, teacher, labels, config, inside)
+    alone = [kd_loss(student[[at], :n], teacher[[at], :n], labels[[at]], config) for at, n in enumerate(counts)]
+    for name in ("total", "hard", "soft", "kl"):
+        expected = sum(getattr(one, name).detach() for one in alone)
+        torch.testing.assert_close(getattr(padded, name).detach(), expected)
+    (gradient,) = torch.autograd.grad(padded.total, student)
+    assert gradient.isfinite().all()
+    assert (gradient[~inside] == 0).all()
+    assert (gradient[inside] != 0).all()

@@ -103,6 +103,23 @@ def test_what_cannot_teach_is_refused(change: dict[str, np.ndarray], error: type
         dataclasses.replace(a_signal(), **change)
 
 
+def test_logits_at_several_places_come_back_by_id_whatever_their_order(tmp_path: Path):
+    ids, counts = np.array([30, 10, 20]), np.array([2, 1, 3])
+    logits = np.repeat([30.0, 30.5, 10.0, 20.0, 20.5, 20.75], 2).reshape(6, 2).astype(np.float32)
+    TeacherSignal(key="k", ids_N=ids, logits_RC=logits, counts_N=counts).save(tmp_path / "s.safetensors")
+    read = TeacherSignal.load(tmp_path / "s.safetensors", key="k")
+    assert read.lookup(np.array([20, 30]))[:, 0].tolist() == [20.0, 20.5, 20.75, 30.0, 30.5]
+    assert read.lookup(np.array([10]))[:, 1].tolist() == [10.0]
+    with pytest.raises(MismatchError, match="no logits for 1 of 2"):
+        read.lookup(np.array([10, 11]))
+
+
+@pytest.mark.parametrize("counts", [[1, 2], [1, 2, 3, 4], [1, 1, 1]])
+def test_places_that_do_not_add_up_are_refused(counts: list[int]):
+    with pytest.raises(MismatchError, match="one fp32 row of logits for each place"):
+        TeacherSignal(key="k", ids_N=np.arange(3), logits_RC=np.zeros((6, 2), np.float32), counts_N=np.array(counts))
+
+
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kdrec.errors import BadArgument, DataError, KdrecError
-from kdrec.studies import Cell, Study
+from kdrec.studies import Cell, RowLimits, Study
 from kdrec.types import KDConfig, Training
 
 FULL = """
@@ -49,6 +49,12 @@ task = "trec"
 student = "tiny"
 epochs = 20
 
+[[override]]
+task = "trec"
+max_length = 64
+rows = { train = 500, test = 200 }
+teacher = { learning_rates = [3e-4, 1e-4], epochs = 3 }
+
 [data.mine]
 path = "mine.csv"
 text = ["question", "answer"]
@@ -68,6 +74,17 @@ def test_from_dict_is_the_inverse_of_to_dict(file: Path):
         assert Study.from_dict(study.to_dict()) == study
         assert Study.from_dict(json.loads(json.dumps(study.to_dict()))) == study
         assert pickle.loads(pickle.dumps(study)) == study
+
+
+def test_a_task_may_have_rows_length_and_teacher_of_its_own(file: Path):
+    study = Study.load(file)
+    assert (study.rows_for("trec"), study.rows_for("mine")) == (RowLimits(train=500, test=200), RowLimits(train=1000))
+    own, common = study.teacher_for("trec"), study.teacher_for("mine")
+    assert (own.learning_rates, own.epochs, own.max_length) == ((3e-4, 1e-4), 3, 64)
+    assert common == study.teacher
+    for student in study.students:
+        assert study.training_for(Cell(task="trec", student=student), 0).max_length == 64
+        assert study.training_for(Cell(task="mine", student=student), 0).max_length == 128
 
 
 def test_later_overrides_win_where_they_fit(file: Path):
@@ -122,6 +139,21 @@ def test_paths_of_own_data_start_at_the_study_file(file: Path):
             "[[override]]: task 'trek' is not in this study; did you mean 'trec'?",
         ),
         ('[[override]]\nstudent = "smal"\nepochs = 3', "student 'smal' is not in this study; did you mean 'small'?"),
+        ("[[override]]\nrows = { train = 50 }", "rows belong to a task and all of its students, so name a task alone"),
+        (
+            '[[override]]\ntask = "trec"\nstudent = "tiny"\nteacher = { epochs = 2 }',
+            "teacher belong to a task and all of its students",
+        ),
+        ('[[override]]\ntask = "trec"\nrows = { trian = 50 }', "[[override]] rows: unknown key 'trian'; did you mean"),
+        (
+            '[[override]]\ntask = "trec"\nrows = { train = 5 }',
+            "rows.train must be a whole number of at least 10, got 5",
+        ),
+        ('[[override]]\ntask = "trec"\nrows = 5', "[[override]]: rows must be a table such as { train = ... }, got 5"),
+        ('[[override]]\ntask = "trec"\nteacher = { max_length = 5 }', "give max_length beside the task"),
+        ('[[override]]\ntask = "trec"\nteacher = { learning_rates = 5 }', "learning_rates must be a list"),
+        ('[[override]]\ntask = "trec"\nteacher = { epochs = 0 }', "epochs must be a whole number of at least 1, got 0"),
+        ('[[override]]\nstudent = "small"\nmax_length = 64', "teacher and student must read the same text"),
         ("[[override]]\nepoch = 3", "demo.toml [[override]]: unknown key 'epoch'; did you mean 'epochs'?"),
         ("[[override]]\nepochs = 0", "epochs must be a whole number of at least 1, got 0"),
         ("[override]\nepochs = 3", "demo.toml: write overrides as [[override]] tables"),

@@ -114,6 +114,7 @@ def make_task(
         test=splits[2],
         fingerprint=fingerprint(family, rows.labels, metric, splits),
         licence=licence,
+        notes=rows.notes,
     )
 
 

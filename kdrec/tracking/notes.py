@@ -57,6 +57,7 @@ def cell_note(
     training: Training,
     rows: Mapping[str, int],
     searched: str,
+    left_out: Sequence[str] = (),
 ) -> str:
     """Description of a cell's parent run, known before its first trial.
 
@@ -72,6 +73,8 @@ def cell_note(
         Number of rows by split, in the order shown.
     searched : str
         One line in words: strategy, number of configurations, seeds.
+    left_out : sequence of str
+        Sentences that count what was dropped or cut on the way from the source to the model.
 
     Returns
     -------
@@ -91,6 +94,7 @@ def cell_note(
         f"| Teacher | {_teacher(features)} |",
         f"| Training | {_training(training)} |",
         f"| Search | {escaped(searched)} |",
+        *(f"| Left out | {escaped(sentence)} |" for sentence in left_out),
     ]
     return "\n".join(lines)
 

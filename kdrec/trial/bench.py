@@ -52,6 +52,19 @@ class Bench:
         rows = getattr(self.task, split)
         return tasks.encode(rows, self.task, self.folder / "tokenizer.json", self.max_length, self.home)
 
+    def left_out(self) -> tuple[str, ...]:
+        """What was dropped or cut on the way from the source to the model, counted in sentences."""
+        family = self.task.family
+        cut = "cut into windows of" if family == "qa" else "cut at"
+        unit = "answers" if family == "qa" else "words"
+        counts = []
+        for name in ("train", "validation", "test"):
+            split, n_rows = self.encoded(name), len(getattr(self.task, name))
+            if split.n_truncated:
+                lost = f", and {split.n_lost} {unit} lost" if split.n_lost else ""
+                counts.append(f"{split.n_truncated} of {n_rows} {name} rows were {cut} {self.max_length} tokens{lost}")
+        return (*self.task.notes, *counts)
+
     @property
     def max_length(self) -> int:
         """Tokens that teacher and students read of an example, at most; a study gives both the same."""

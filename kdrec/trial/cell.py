@@ -76,7 +76,9 @@ def prepare_teacher(study: Study, task_name: str, teacher: str, home: Home, on_p
         key=bench.teacher.key,
     )
     same = "t_hs and t_ll are one checkpoint" if selection.coincide else "t_hs and t_ll differ"
-    on_progress(Progress(part=part, done=expected, expected=expected, message=f"ready; {same}"))
+    on_progress(
+        Progress(part=part, done=expected, expected=expected, message="; ".join([f"ready; {same}", *bench.left_out()]))
+    )
 
 
 def run_cell(study: Study, cell: Cell, home: Home, on_progress: OnProgress = _silent) -> CellResult:
@@ -107,7 +109,9 @@ class _Runner:
         training = self.study.training_for(cell, self.study.seeds[0])
         seeds = ", ".join(str(seed) for seed in self.study.seeds)
         searched = f"{_way(self.study)}, seeds {seeds}"
-        self.note = cell_note(student.name, features, training=training, rows=rows, searched=searched)
+        self.note = cell_note(
+            student.name, features, training=training, rows=rows, searched=searched, left_out=bench.left_out()
+        )
         experiment_id = store.experiment(self.study.name)
         self.place = Place(
             bench=bench,

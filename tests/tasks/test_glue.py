@@ -67,7 +67,7 @@ home, found = Home.at(sys.argv[1]), {}
 for name in sys.argv[2:]:
     task, notes = tasks.load(name, home), tasks.read(name, home).notes
     splits = {part: [list(texts) for texts in getattr(task, part).texts] for part in ("train", "validation", "test")}
-    right = all(int(t[0].split()[1]) % len(task.labels) == y for t, y in zip(task.test.texts, task.test.labels_N))
+    right = all(int(t[0].split()[1]) % len(task.labels) == y for t, y in zip(task.test.texts, task.test.labels_U))
     found[name] = {"labels": task.labels, "family": task.family, "notes": notes, "right": right, **splits}
 print(json.dumps(found))
 """
