@@ -39,6 +39,9 @@ Family = Literal["sentence", "pair", "tokens", "qa"]
 Metric = Literal["accuracy", "macro_f1"]
 TrustDefault = Literal["low", "medium", "high"]
 
+SHIPPED: Final = "shipped-"
+"""Head of the run ids of trials that come with kdrec."""
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -310,6 +313,11 @@ class Trial:
     @property
     def task(self) -> str:
         return self.features.task
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether the trial came with kdrec and was not made or imported by its user."""
+        return self.run_id.startswith(SHIPPED)
 
     def to_row(self) -> dict[str, str | float | int | None]:
         """Flat row in the documented order of `history_columns`; `from_row` is the inverse."""
