@@ -61,9 +61,12 @@ class Cell:
 
     @property
     def is_full_grid(self) -> bool:
-        """Whether every configuration of the default space was tried; one teacher where both are one checkpoint."""
+        """Whether every configuration of the default space was tried with every seed, also where it diverged.
+
+        Where both teachers are one checkpoint, the space has one.
+        """
         whole = DEFAULT_SPACE.configs(teachers_coincide=self.coincide)
-        return len(self.seeds) > 0 and set(whole) <= set(self.complete)
+        return all(set(self.seeds) <= self.runs.get(config, {}).keys() for config in whole)
 
     @property
     def coincide(self) -> bool:

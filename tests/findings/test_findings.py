@@ -256,6 +256,12 @@ class TestGrids:
         rows = {config: same(80, 80) for config in DEFAULT_SPACE.configs()[:-1]}
         assert not cell(rows).is_full_grid
 
+    def test_a_diverged_run_leaves_a_full_grid_full(self) -> None:
+        configs = DEFAULT_SPACE.configs()
+        made = cell({config: same(80, 80) if config != configs[-1] else [(80, 80), None] for config in configs})
+        assert made.is_full_grid
+        assert grid_finding(made).n_configs == 23
+
 
 class TestPaper:
     def test_a_verdict_needs_the_whole_interval_on_one_side(self) -> None:
