@@ -165,7 +165,7 @@ def without_namesakes(past: History, asked: TaskFeatures) -> History:
 
 def notes_on_shipped(choice: str | None, past: History) -> list[str]:
     """A sentence where trials that come with kdrec could have been used and were not, because they do not compare."""
-    if choice is not None or not history.shipped() or any(trial.is_shipped for trial in past):
+    if choice is not None or not history.shipped() or history.comparable(trial.config for trial in past):
         return []
     return ["the trials that come with kdrec were left out: those of your history turn other knobs, or to other values"]
 

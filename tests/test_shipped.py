@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -212,3 +215,21 @@ class TestWhatIsShipped:
             assert "/tmp" not in text
             assert "/home" not in text
             assert "/root" not in text
+
+    @pytest.mark.network  # the build backend comes from the package index
+    def test_a_wheel_carries_it(self, tmp_path: Path) -> None:
+        words = [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "-q",
+            "--no-deps",
+            "-w",
+            str(tmp_path),
+            str(FOLDER.parent.parent),
+        ]
+        subprocess.run(words, check=True, timeout=300, capture_output=True)
+        (wheel,) = tmp_path.glob("*.whl")
+        packed = zipfile.ZipFile(wheel).namelist()
+        assert {f"kdrec/history/{name}" for name in (replication.TABLE, replication.FACTS)} <= {*packed}

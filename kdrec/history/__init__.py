@@ -7,13 +7,14 @@ or pandas; a store is asked through a function that the caller brings.
 
 from kdrec.history.exchange import read_table, write_table
 from kdrec.history.provenance import Provenance
-from kdrec.history.replication import shipped, shipped_provenance, with_shipped, without_namesakes
+from kdrec.history.replication import comparable, shipped, shipped_provenance, with_shipped, without_namesakes
 from kdrec.history.table import add, changed, load, store_marker, sync
 
 __all__ = [
     "Provenance",
     "add",
     "changed",
+    "comparable",
     "load",
     "read_table",
     "shipped",

@@ -71,7 +71,7 @@ def to_text(values: Mapping[str, Any]) -> str:
 
 def card_of(values: Mapping[str, Any]) -> Scorecard:
     """A scorecard read back, without its single cells."""
-    counts = {name: values[name] for name in ("n_tasks", "n_cells", "n_trials")}
+    counts = {name: values[name] for name in ("n_tasks", "n_cells", "n_trials", "n_shipped_trials")}
     if "regret" not in values:
         return Scorecard(**counts)
     effects = values["effects"]
