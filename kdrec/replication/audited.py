@@ -97,17 +97,8 @@ def _marks(card: Scorecard) -> Iterator[Mark]:
         name="regret less always-default's", value=f"{ours - plain + 0.0:+.2f}", must="≤ 0.05", met=ours - plain <= 0.05
     )
     if card.effects is not None:
-        for name, found, low, high in (
-            ("80 %", card.effects.coverage80.mean, 0.75, 0.90),
-            ("90 %", card.effects.coverage90.mean, 0.86, 0.97),
-        ):
-            must = f"{low:.2f}-{high:.2f}"
-            yield Mark(
-                name=f"coverage of {name} intervals of effects",
-                value=f"{found:.3f}",
-                must=must,
-                met=low <= found <= high,
-            )
+        yield _coverage_mark("80 %", card.effects.coverage80.mean, 0.75, 0.90)
+        yield _coverage_mark("90 %", card.effects.coverage90.mean, 0.86, 0.97)
     for gain in card.gains:
         held, after = gain.coverage80.mean, f"after {gain.trials} trials" if gain.trials != 1 else "after 1 trial"
         yield Mark(
@@ -124,6 +115,17 @@ def _marks(card: Scorecard) -> Iterator[Mark]:
         )
     for name in ("width of 80 % intervals below a split-seed bootstrap's", "stop rule at least the best fixed budget"):
         yield Mark(name=name, value="", must="needs a known truth", met=None)
+
+
+def _coverage_mark(level: str, found: float, low: float, high: float) -> Mark:
+    """Too few inside says that intervals are too narrow, too many that they are too wide."""
+    side = ", too wide" if found > high else ", too narrow" if found < low else ""
+    return Mark(
+        name=f"coverage of {level} intervals of effects",
+        value=f"{found:.3f}{side}",
+        must=f"{low:.2f}-{high:.2f}",
+        met=not side,
+    )
 
 
 def _estimate(values: Mapping[str, Any]) -> Estimate:

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from kdrec.errors import NoHistory
 from kdrec.findings.cells import Cell, cells
 from kdrec.findings.choice import spread
 from kdrec.findings.knobs import knob_effects
@@ -26,7 +27,15 @@ FOLDER: Final = "replication"
 
 
 def write(history: History, facts: Provenance | None, audit: Mapping[str, Any], docs: Path) -> None:
-    """Write the page, its figures and the audit into a folder of documents; same input, same bytes."""
+    """Write the page, its figures and the audit into a folder of documents; same input, same bytes.
+
+    Raises
+    ------
+    NoHistory
+        When no cell has the default and another configuration: there is nothing to tell.
+    """
+    if not any(len(cell.configs) > 1 for cell in cells(history)):
+        raise NoHistory("the page compares configurations, and no task and student has the default and another one")
     folder = docs / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     card = audited.card_of(audit)

@@ -132,6 +132,22 @@ class TestReport:
         page.write(few, None, audited.audit(few), tmp_path)
         assert "cannot be audited" in (tmp_path / page.PAGE).read_text(encoding="utf-8")
 
+    def test_with_nothing_to_compare_it_says_so_in_a_sentence(self, world: History, tmp_path: Path) -> None:
+        alone = History(tuple(trial for trial in world if trial.config == DEFAULT_CONFIG))
+        for few in (History(), alone):
+            with pytest.raises(NoHistory, match="compares configurations"):
+                page.write(few, None, audited.audit(few), tmp_path)
+
+    def test_one_cell_or_one_seed_is_a_page_too(self, world: History, tmp_path: Path) -> None:
+        for few in (
+            [t for t in world if (t.task, t.student) == ("task00", "small")],
+            [t for t in world if t.seed == 0],
+        ):
+            page.write(
+                History(tuple(few)), None, {"n_tasks": 0, "n_cells": 0, "n_trials": 0, "n_shipped_trials": 0}, tmp_path
+            )
+            assert "nan" not in (tmp_path / page.PAGE).read_text(encoding="utf-8").split()
+
     def test_without_shipped_trials_it_says_so_in_a_sentence(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
