@@ -212,7 +212,10 @@ def _marks(card: Scorecard) -> str:
     failed = "; ".join(mark.name for mark in marks if mark.met is False)
     met = sum(mark.met is True for mark in marks)
     rows = [(mark.name, mark.must, mark.word, mark.value) for mark in marks]
-    return f"""Of the pass marks that a real history can show, {met} are met. Failed: {failed or "none"}.
+    return f"""Of the pass marks that this audit can show, {met} are met. Failed: {failed or "none"}. A forecast of "no
+change" has the interval [0, 0] and nearly always holds, so a coverage of gains above its band may say no more than
+that; the bands of effects are those set for gains. The other marks are measured in
+[simulated worlds](recommender.md#how-right-it-is).
 
 {table(("mark", "must be", "verdict", "value"), rows, words=3)}"""
 

@@ -27,6 +27,7 @@ def paper_section(cells: Sequence[Cell]) -> str:
 
 Numbers in brackets are 90 % intervals over tasks. A verdict is said only when the whole interval lies on one side
 of the stated boundary; a margin of {NEAR} points counts as near, or as little.
+Rules and margins were set before the trials were seen.
 
 {table(("the paper", "here", "rule", "verdict"), rows, words=4)}"""
 
@@ -97,7 +98,8 @@ def heat_section(cells: Sequence[Cell]) -> str:
     return f"""## Every cell, every configuration
 
 {counted(n_tried, "configuration")} were tried in {counted(len(cells), "cell")}. Each tile is the mean test score
-less that of the default in the same cell, in points; grey is within the noise of the seeds.
+less that of the default in the same cell, in points; grey is within the noise of the seeds. Where both teachers are
+one checkpoint, what t_hs would score stands under t_ll.
 
 {picture("heat.svg", "Difference of every configuration to the default in every cell, grey within seed noise")}"""
 
@@ -124,11 +126,12 @@ The best less the worst configuration of a cell, in points of the test score, th
 several noisy means less the smallest is too large**: *raw* (chosen and judged by the same test scores),
 *validated* (chosen by validation, judged by test scores of the same seeds), *split* (chosen by validation with all
 seeds but one, judged by the test score of that one, in turn: free of luck, and a little small, because one seed
-fewer chooses). The truth is between *split* and *raw*. On average over cells they are {plain(means[0])},
+fewer chooses). The truth should lie between *split* and *raw*. On average over cells they are {plain(means[0])},
 {plain(means[1])} and {plain(means[2])} points. By *split*, the middle cell loses {plain(middle, 1)} % of its best
 score, and the dearest, {worst.task} / {worst.student}, {plain(worst.percent(worst.split), 1)} %; the paper's
-dearest is {PAPER_WORST} %. A greedy search tries fewer configurations, and fewer bad ones, than a full grid, so
-cells with few configurations understate the cost.
+dearest is {PAPER_WORST} %.
+The dearest of many cells was picked for being dear, so its number is still a little high.
+A greedy search tries fewer configurations, and fewer bad ones, than a full grid, so cells with few configurations understate the cost.
 
 {picture("spread.svg", "Best less worst configuration of every cell in percent, raw and judged by other seeds")}
 

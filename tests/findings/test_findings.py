@@ -15,7 +15,7 @@ from kdrec.findings.intervals import Mean, over_tasks, t95
 from kdrec.findings.knobs import Contrast, cell_effects, contrast_of, knob_effects
 from kdrec.findings.labels_only import over_labels, over_labels_means
 from kdrec.findings.noise import pool, pooled_sd, seed_noise
-from kdrec.findings.paper import agreement, below, interval
+from kdrec.findings.paper import agreement, below, equal, interval
 from kdrec.findings.path import gain_curve, visited
 from kdrec.findings.teachers import teachers
 from kdrec.space import DEFAULT_SPACE
@@ -275,6 +275,13 @@ class TestPaper:
         ]
         assert below(over_tasks([("a", 0.1)]), 0.5) == "not resolved"
         assert interval(over_tasks([])) == "not measured"
+
+    def test_an_interval_that_holds_everything_agrees_with_nothing(self) -> None:
+        assert [equal(4.0, 0.5, 4.3), equal(2.0, 0.5, 4.3), equal(4.0, 3.0, 4.3)] == [
+            "agrees",
+            "disagrees",
+            "not resolved",
+        ]
 
     def test_verdicts_turn_with_the_trials(self) -> None:
         def table(mse: float, labels: float) -> list[Trial]:

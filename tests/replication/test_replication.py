@@ -13,6 +13,7 @@ from kdrec.errors import DataError, NoHistory
 from kdrec.history import replication
 from kdrec.history.provenance import ChosenTeacher, Provenance, TaskFacts
 from kdrec.home import Home
+from kdrec.recommend.scorecard import Estimate, Forecast
 from kdrec.recommend.simulate import greedy_history, make_world
 from kdrec.replication import audited, page
 from kdrec.replication.__main__ import main
@@ -161,7 +162,21 @@ class TestMarks:
         marks = {mark.name: mark for mark in audited.marks(card)}
         ratio = card.regret["suggested"].mean / card.regret["always default"].mean
         assert marks["regret over always-default's"].met == (ratio <= 0.60)
-        assert marks["stop rule at least the best fixed budget"].word == "not measured here"
+        assert marks["coverage of 90 % intervals of gains"].word == "not measured here"
+
+    def test_a_coverage_fails_on_either_side_of_its_band(self, world: History) -> None:
+        card = audited.card_of(audited.audit(world, quick=True))
+        found = {}
+        for held in (0.7, 0.8, 0.95):
+            gain = Forecast(
+                trials=1, n=8, forecast=0.1, realised=0.1, bias=Estimate(mean=0.3, se=0.1),
+                coverage80=Estimate(mean=held, se=0.1),
+            )  # fmt: skip
+            marks = {mark.name: mark for mark in audited.marks(replace(card, gains=(gain,)))}
+            found[held] = marks["coverage of 80 % intervals of gains after 1 trial"]
+            assert marks["bias of the mean gain after 1 trial"].word == "failed"
+        assert [mark.word for mark in found.values()] == ["failed", "met", "failed"]
+        assert [mark.value for mark in found.values()] == ["0.700, too narrow", "0.800", "0.950, too wide"]
 
 
 class TestMarkdown:
