@@ -131,7 +131,8 @@ fewer chooses). The truth should lie between *split* and *raw*. On average over 
 score, and the dearest, {worst.task} / {worst.student}, {plain(worst.percent(worst.split), 1)} %; the paper's
 dearest is {PAPER_WORST} %.
 The dearest of many cells was picked for being dear, so its number is still a little high.
-A greedy search tries fewer configurations, and fewer bad ones, than a full grid, so cells with few configurations understate the cost.
+A greedy search tries fewer configurations, and fewer bad ones, than a full grid, so cells with few
+configurations understate the cost.
 
 {picture("spread.svg", "Best less worst configuration of every cell in percent, raw and judged by other seeds")}
 
