@@ -17,13 +17,14 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export TOKENIZERS_PARALLELISM := false
 export GIT_PYTHON_REFRESH := quiet
 
-.PHONY: help run test lint ui lock clean
+.PHONY: help run test lint ui lock clean replication-report
 
 help:
 	@echo "make run    install into $(VENV), run the quickstart study, suggest for a third task"
 	@echo "make test   install the development tools, lint, type-check, check imports, run the tests"
 	@echo "make lint   the part of make test that takes seconds"
 	@echo "make ui     browse the runs: MLflow's page on http://127.0.0.1:$(PORT) (PORT=...)"
+	@echo "make replication-report  write docs/replication.md and its figures from the trials that come with kdrec"
 	@echo "make lock   write constraints.txt anew from the ranges in pyproject.toml (TORCH='torch==X' moves torch)"
 	@echo "make clean  remove $(VENV), caches and builds; studies in .kdrec stay"
 
@@ -42,6 +43,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+replication-report: $(VENV)/.runtime
+	$(BIN)/python -m kdrec.replication report
 
 ui: $(VENV)/.runtime
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT) \

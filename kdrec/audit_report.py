@@ -35,6 +35,8 @@ def audit_text(card: Scorecard) -> Group:
 
 def _counts(card: Scorecard) -> str:
     task, cell, trial = (_plural(*pair) for pair in _counted(card))
+    if card.n_shipped_trials:
+        trial = f"{trial} ({card.n_shipped_trials:,} of them come with kdrec)"
     if not card.audited:
         return f"The history holds {trial}; {cell} of {task} could be asked about."
     return f"Each of {task} was left out and foretold from the rest: {cell} of task and student, {trial}."

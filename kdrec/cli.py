@@ -55,7 +55,7 @@ history_app = typer.Typer(
 app.add_typer(history_app, name="history")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
-HISTORY_HELP = "An exported CSV or Parquet history instead of the store; 'none' for no history."
+HISTORY_HELP = "An exported CSV or Parquet history alone; 'own': yours without kdrec's; 'none'. [yours and kdrec's]"
 
 
 def _print_version(wanted: bool) -> None:
@@ -91,7 +91,7 @@ def suggest(
     features: Annotated[
         Path | None, typer.Option(metavar="FILE.json", help="The task by its meta-features alone.")
     ] = None,
-    history: Annotated[str | None, typer.Option(metavar="FILE|none", help=HISTORY_HELP)] = None,
+    history: Annotated[str | None, typer.Option(metavar="FILE|own|none", help=HISTORY_HELP)] = None,
     budget: Annotated[int | None, typer.Option(metavar="K", help="How many next trials to name [8].")] = None,
     hours: Annotated[
         float | None, typer.Option(metavar="H", help="Instead: as many as are expected to be done in H hours.")
@@ -127,6 +127,7 @@ def suggest(
     asked = question.Asked(task=task, text=tuple(text or ()), label=label, features=features)
     past = question.history_for(history, home)
     about = question.understand(asked, student, past, home)
+    past = question.without_namesakes(past, about.features)
     if metric is not None:
         question.check_metric(metric, about)
     answer = recommend.suggest(
@@ -140,7 +141,8 @@ def suggest(
         trust_default=trust_default,  # type: ignore[arg-type]
         seed=seed,
     )
-    answer = replace(answer, evidence={**answer.evidence, "metric": about.metric})
+    notes = [*answer.evidence["notes"], *question.notes_on_shipped(history, past)]
+    answer = replace(answer, evidence={**answer.evidence, "metric": about.metric, "notes": notes})
     if study is not None:
         _hand_over(answer, study, past, asked, like)
     elif like is not None:
@@ -171,7 +173,7 @@ def _hand_over(answer: Suggestion, path: Path, past: History, asked: Asked, like
 @app.command()
 def audit(
     ctx: typer.Context,
-    history: Annotated[str | None, typer.Option(metavar="FILE|none", help=HISTORY_HELP)] = None,
+    history: Annotated[str | None, typer.Option(metavar="FILE|own|none", help=HISTORY_HELP)] = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png|svg", help="Draw losses, and foretold against realised gains.")
     ] = None,
@@ -222,7 +224,7 @@ def history_show(
     """Show the finished trials, the newest last."""
     from kdrec import question, report
 
-    past = question.history_for(None, ctx.obj)
+    past = question.history_for(question.OWN, ctx.obj)
     if as_json:
         _print_json([trial.to_row() for trial in past])
     else:
@@ -234,7 +236,7 @@ def history_export(ctx: typer.Context, file: Annotated[Path, typer.Argument(meta
     """Write the history as a CSV or Parquet table."""
     from kdrec import history, question, report
 
-    past = question.history_for(None, ctx.obj)
+    past = question.history_for(question.OWN, ctx.obj)
     history.write_table(past, file)
     typer.echo(f"{file} holds {report.history_line(past)}")
 

@@ -23,7 +23,7 @@ MAX_LABELLED: Final = 60
 """More rows than this carry no names: they would overlap."""
 MAX_NAME: Final = 32
 """Longer names of rows are cut."""
-_STYLE: Final[dict[str, Any]] = {
+STYLE: Final[dict[str, Any]] = {
     "font.size": 9,
     "axes.titlesize": 9.5,
     "axes.spines.top": False,
@@ -73,7 +73,7 @@ def draw_audit(card: Scorecard, path: Path) -> None:
 
     check_place(path)
     stages = [gain.trials for gain in card.gains]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=_size(card, stages), layout="constrained")
         if stages:
             grid = figure.add_gridspec(2, 1 + len(stages), width_ratios=[3.0, *[2.4] * len(stages)])
@@ -84,7 +84,7 @@ def draw_audit(card: Scorecard, path: Path) -> None:
         _regrets(lost, card)
         _differences(won, card)
         figure.suptitle(_title(card), fontsize=11, fontweight="bold", x=0.01, ha="left")
-        _save(figure, path)
+        save(figure, path)
 
 
 def _size(card: Scorecard, stages: Sequence[Stage]) -> tuple[float, float]:
@@ -94,7 +94,7 @@ def _size(card: Scorecard, stages: Sequence[Stage]) -> tuple[float, float]:
     return 4.6 + 2.9 * len(stages), min(max(5.6, 1.9 + 0.17 * len(card.cells)), 40.0)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Write the same bytes for the same figure."""
     kind = path.suffix.lower().removeprefix(".")
     metadata = {"Date": None} if kind == "svg" else {"Software": None}

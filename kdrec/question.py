@@ -22,6 +22,8 @@ from kdrec.sources.package import PackageReference
 from kdrec.types import METRICS, History, Metric, Task, TaskFeatures, TeacherTraining, Trial
 
 TABLES: Final = (".csv", ".tsv", ".jsonl", ".parquet", ".conll")
+OWN: Final = "own"
+"""The history without the trials that come with kdrec."""
 SAMPLE: Final = 2000
 """About how many training rows are tokenised for their mean length."""
 
@@ -142,13 +144,30 @@ def read_features(path: Path, name: str | None = None) -> TaskFeatures:
 
 
 def history_for(choice: str | None, home: Home) -> History:
-    """The history to answer from: `none`, an exported table, or (by default) the home's own, synced when stale."""
+    """The history to answer from: `none`, `own`, an exported table, or (by default) `own` and what comes with kdrec.
+
+    One's own is the home's, synced when stale. It is not mixed with trials that mean something else; see
+    `kdrec.history.replication`.
+    """
     if choice == "none":
         return History()
-    if choice is not None:
+    if choice is not None and choice != OWN:
         return history.read_table(Path(choice))
     sync(home)
-    return history.load(home)
+    own = history.load(home)
+    return own if choice == OWN else history.with_shipped(own)
+
+
+def without_namesakes(past: History, asked: TaskFeatures) -> History:
+    """The history without trials that came with kdrec for another task of the same name as the one asked about."""
+    return history.without_namesakes(past, asked)
+
+
+def notes_on_shipped(choice: str | None, past: History) -> list[str]:
+    """A sentence where trials that come with kdrec could have been used and were not, because they do not compare."""
+    if choice is not None or not history.shipped() or history.comparable(trial.config for trial in past):
+        return []
+    return ["the trials that come with kdrec were left out: those of your history turn other knobs, or to other values"]
 
 
 def sync(home: Home, *, always: bool = False, full: bool = False) -> int:

@@ -298,9 +298,16 @@ def _evidence_line(evidence: Mapping[str, Any]) -> str:
     similar = ", ".join(
         f"{task} ({nearness:.2f})" for task, nearness in itertools.islice(evidence.get("similarity", {}).items(), 3)
     )
-    return f"Behind this: {_count(n_trials, 'trial')} of {_count(n_tasks, 'task')}" + (
-        f"; nearest: {similar}." if similar else "."
-    )
+    behind = f"Behind this: {_count(n_trials, 'trial')} of {_count(n_tasks, 'task')}{_origins(evidence)}"
+    return f"{behind}; nearest: {similar}." if similar else f"{behind}."
+
+
+def _origins(evidence: Mapping[str, Any]) -> str:
+    """Whose trials they are, where some came with kdrec."""
+    n_trials, n_shipped = evidence["n_trials"], evidence.get("n_shipped_trials", 0)
+    if not n_shipped:
+        return ""
+    return f" ({n_trials - n_shipped:,} of yours, {n_shipped:,} that come with kdrec)"
 
 
 def _table(*words: str, numbers: Sequence[str] = (), rest: Sequence[str] = ()) -> Table:

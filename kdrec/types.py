@@ -43,6 +43,8 @@ SCHEMA_VERSION: Final = 1
 Status = Literal["completed", "diverged", "failed"]
 TrustDefault = Literal["low", "medium", "high"]
 
+SHIPPED: Final = "shipped-"
+"""Head of the run ids of trials that come with kdrec."""
 
 STATUSES: Final[tuple[Status, ...]] = ("completed", "diverged", "failed")
 TRUSTS: Final[tuple[TrustDefault, ...]] = ("low", "medium", "high")
@@ -246,6 +248,11 @@ class Trial:
     @property
     def task(self) -> str:
         return self.features.task
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether the trial came with kdrec and was not made or imported by its user."""
+        return self.run_id.startswith(SHIPPED)
 
     def to_row(self) -> dict[str, str | float | int | None]:
         """Flat row in the documented order of `history_columns`; `from_row` is the inverse."""

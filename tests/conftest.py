@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -34,6 +35,17 @@ if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests bring the histories they speak of; what comes with kdrec has tests of its own.
+
+    Programs that a test starts are asked with `--history own` instead.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kdrec.history.replication.FOLDER", tmp_path_factory.mktemp("shipped"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -93,3 +93,9 @@ def test_a_history_too_small_says_so_and_counts() -> None:
     assert text.startswith("This history cannot be audited: leaving one task out needs 3 tasks")
     assert "here is 1 such task." in text
     assert "12 trials; 2 pairs of 1 task" in text
+
+
+def test_trials_that_come_with_kdrec_are_counted_apart() -> None:
+    assert "12 trials (9 of them come with kdrec);" in flat(
+        Scorecard(n_tasks=1, n_cells=2, n_trials=12, n_shipped_trials=9)
+    )

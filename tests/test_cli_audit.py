@@ -63,7 +63,7 @@ def test_json_is_all_there_is_and_the_same_each_time(past: Path, tmp_path: Path,
     assert answers[0] == answers[1]
     answer = json.loads(answers[0])
     assert list(answer) == [
-        *("audited", "n_tasks", "n_cells", "n_trials", "verdict"),
+        *("audited", "n_tasks", "n_cells", "n_trials", "n_shipped_trials", "verdict"),
         *("regret", "over_default", "effects", "gains", "cells"),
     ]
     assert [gain["trials"] for gain in answer["gains"]] == [1, "all"]

@@ -111,6 +111,18 @@ class TestACell:
             trial.run_cell(small_study(name="foreign", search="suggested", seeds=[9]), CELL, home)
         assert Store.open(home).trials()[0] == before
 
+    def test_a_search_hears_the_trials_that_come_with_kdrec_but_not_those_of_the_cell_it_searches(
+        self, searched: tuple[Home, trial.CellResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home, result = searched
+        mine = replace(result.trials[1], run_id="shipped-1", fingerprint="")
+        other = replace(mine, features=replace(mine.features, task="other"), run_id="shipped-2")
+        history.write_table(History((mine, other)), tmp_path / "replication.csv")
+        monkeypatch.setattr("kdrec.history.replication.FOLDER", tmp_path)
+        study = small_study(name="heard", search="suggested")
+        runner = _Runner(trial.Bench(study, CELL.task, "minilm", home), CELL, lambda _: None)
+        assert [made.task for made in runner._adviser().past if made.is_shipped] == ["other"]
+
     def test_listed_configurations_are_run_and_no_other(self, searched: tuple[Home, trial.CellResult]) -> None:
         home, before = searched
         study = small_study(name="next", search="listed", space={}, configs=[{"distance": "mse"}, {"tau_t": 2.0}])

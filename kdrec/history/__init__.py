@@ -1,10 +1,27 @@
 """The local history: finished trials in one small table beside the store, so that an answer needs no MLflow.
 
 `table` keeps the synced file, `exchange` reads and writes tables for people and other tools, `columns` says what stands
-in them. Nothing here imports MLflow or pandas; a store is asked through a function that the caller brings.
+in them; `replication` the trials that come with kdrec, and `provenance` how they were made. Nothing here imports MLflow
+or pandas; a store is asked through a function that the caller brings.
 """
 
 from kdrec.history.exchange import read_table, write_table
+from kdrec.history.provenance import Provenance
+from kdrec.history.replication import comparable, shipped, shipped_provenance, with_shipped, without_namesakes
 from kdrec.history.table import add, changed, load, store_marker, sync
 
-__all__ = ["add", "changed", "load", "read_table", "store_marker", "sync", "write_table"]
+__all__ = [
+    "Provenance",
+    "add",
+    "changed",
+    "comparable",
+    "load",
+    "read_table",
+    "shipped",
+    "shipped_provenance",
+    "store_marker",
+    "sync",
+    "with_shipped",
+    "without_namesakes",
+    "write_table",
+]

@@ -37,6 +37,7 @@ def gather(
         "n_tasks": len(others) + int(has_rows_T[table.asked_task]),
         "n_trials": n_runs,
         "n_own_trials": sum(t.task == own_task for t in table.trials if not t.config.is_baseline),
+        "n_shipped_trials": sum(t.is_shipped for t in table.trials if not t.config.is_baseline),
         "n_baseline_trials": len(table.trials) - n_runs,
         "similar_tasks": similar,
         "similarity": {table.tasks[t].task: round(float(near_T[t]), 3) for t in others[:MAX_SIMILAR]},
@@ -118,6 +119,9 @@ def _measurement_notes(table: Table) -> list[str]:
         unseen = table.n_candidates - len({int(c) for c in table.config_R if c < table.n_candidates})
         if unseen:
             notes.append(f"{unseen} of {table.n_candidates} configurations were never measured: judged by their knobs")
+    n_shipped = sum(trial.is_shipped for trial in table.trials)
+    if n_shipped:
+        notes.append(f"{n_shipped} trials come with kdrec (docs/replication.md), their times from another machine")
     n_crashed = sum(table.crashes.crashed.values())
     if n_crashed:
         notes.append(

@@ -82,6 +82,8 @@ class Scorecard:
     n_tasks: int
     n_cells: int
     n_trials: int
+    n_shipped_trials: int = 0
+    """How many of them came with kdrec."""
     regret: Mapping[str, Estimate] = field(default_factory=dict)
     over_default: Mapping[str, Difference] = field(default_factory=dict)
     """Effect of a strategy's choice over always taking the default: positive is better."""
@@ -118,7 +120,7 @@ class Scorecard:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        counts = {"n_tasks": self.n_tasks, "n_cells": self.n_cells, "n_trials": self.n_trials}
+        counts = {name: getattr(self, name) for name in ("n_tasks", "n_cells", "n_trials", "n_shipped_trials")}
         if not self.audited:
             return {"audited": False, **counts, "verdict": self.verdict}
         made = {"regret": self.regret, "over_default": self.over_default}
@@ -158,7 +160,10 @@ def score(history: History, replayed: Iterable[CellReplay], *, seed: int = 0) ->
     cells = tuple(replayed)
     measured = measured_cells(judge(history))
     counted = Scorecard(
-        n_tasks=len({cell.features.task for cell in measured}), n_cells=len(measured), n_trials=len(history)
+        n_tasks=len({cell.features.task for cell in measured}),
+        n_cells=len(measured),
+        n_trials=len(history),
+        n_shipped_trials=sum(trial.is_shipped for trial in history),
     )
     if not cells:
         return counted

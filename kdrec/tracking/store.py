@@ -16,6 +16,7 @@ from kdrec.home import Home
 from kdrec.tracking.connect import connect
 from kdrec.tracking.decisions import pinned_history, write_decisions
 from kdrec.tracking.ledger import Ledger, Measurement, now_milliseconds
+from kdrec.tracking.made import Made, made
 from kdrec.tracking.notes import escaped, study_note, trial_name
 from kdrec.tracking.runs import (
     CELL,
@@ -312,6 +313,10 @@ class Store:
         return list(unique.values()), str(
             min(watermark, now_milliseconds())
         )  # a clock that is ahead must not hide what follows
+
+    def made(self) -> Made:
+        """How the studies of this store were run: training and rows of every cell, the teachers, and the time."""
+        return made(self.ledger, self.ledger.experiments())
 
     def _adopted(self, study: str, found: Any) -> str:
         """Id of an experiment that exists: ours, or empty and therefore free to use."""

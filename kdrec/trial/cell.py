@@ -175,11 +175,15 @@ class _Runner:
 
     def _adviser(self) -> Adviser:
         place, bench = self.place, self.place.bench
-        past, n_gone = place.store.pinned_history(place.parent_run_id, history.load(bench.home))
+        space = self.study.space.configs()
+        known = history.with_shipped(
+            history.load(bench.home), searched=space, asked=place.features, student=place.student.name
+        )
+        past, n_gone = place.store.pinned_history(place.parent_run_id, known)
         if n_gone:
             self._tell(f"{n_gone} trials that this search knew before are gone: it may take another way")
         # a history of other knobs is refused before anything is trained
-        check_one_space(past, {f"the study {self.study.name!r}": self.study.space.configs()})
+        check_one_space(past, {f"the study {self.study.name!r}": space})
         return Adviser.of(self.study, past, place.features, place.student.name, teachers_coincide=self.coincide)
 
     def _guess(self) -> int:

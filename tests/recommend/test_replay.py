@@ -261,7 +261,8 @@ def test_fewer_than_three_tasks_cannot_be_audited_and_that_is_said(n_tasks, said
     assert not card.audited
     assert said in card.verdict
     assert card.to_dict() == {
-        "audited": False, "n_tasks": n_tasks, "n_cells": n_tasks, "n_trials": 8 * n_tasks, "verdict": card.verdict,
+        "audited": False, "n_tasks": n_tasks, "n_cells": n_tasks, "n_trials": 8 * n_tasks, "n_shipped_trials": 0,
+        "verdict": card.verdict,
     }  # fmt: skip
 
 

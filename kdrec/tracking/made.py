@@ -1,0 +1,78 @@
+"""How finished studies were run, as their runs tell it: for whoever ships trials and must say where they come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kdrec.errors import StoreError
+from kdrec.tracking.ledger import Ledger
+from kdrec.tracking.runs import CELL, ROWS, STATUS, TRAINING, finished
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellMade:
+    """A cell's parent run: what was not a knob, and examples by split."""
+
+    task: str
+    student: str
+    training: Mapping[str, float]
+    rows: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherMade:
+    """A task's teacher run: its model card, and the two chosen candidates as plain values."""
+
+    task: str
+    teacher: str
+    t_ll: Mapping[str, Any]
+    t_hs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """All of it; the newest run of a cell or teacher counts."""
+
+    cells: tuple[CellMade, ...]
+    teachers: Mapping[str, TeacherMade]
+    wall_hours: float
+    """From the start of the first trial to the end of the last one."""
+
+
+def made(ledger: Ledger, experiments: Sequence[str]) -> Made:
+    """Read the parent runs of cells, the runs of teachers, and the times of trials."""
+    cells = {run.data.tags[CELL]: run for run in _by_start(ledger.runs(experiments, "cell")) if ROWS in run.data.tags}
+    teachers = [run for run in _by_start(ledger.runs(experiments, "teacher")) if _completed(run)]
+    trials = finished(ledger.runs(experiments, "trial"))
+    ends = [run.info.end_time for run in trials if run.info.end_time]
+    starts = [run.info.start_time for run in trials if run.info.start_time]
+    try:
+        return Made(
+            cells=tuple(_cell(name, run.data.tags) for name, run in sorted(cells.items())),
+            teachers={run.data.params["task"]: _teacher(run) for run in teachers},
+            wall_hours=(max(ends) - min(starts)) / 3_600_000 if ends and starts else 0.0,
+        )
+    except (KeyError, ValueError) as error:
+        raise StoreError(f"the runs of a cell or a teacher cannot be read ({error!s:.120})") from None
+
+
+def _by_start(runs: Sequence[Any]) -> list[Any]:
+    return sorted(runs, key=lambda run: (run.info.start_time or 0, run.info.run_id))
+
+
+def _completed(run: Any) -> bool:
+    return bool(run.data.tags.get(STATUS) == "completed")
+
+
+def _cell(name: str, tags: Mapping[str, str]) -> CellMade:
+    task, _, student = name.rpartition("/")
+    training = {key: value for key, value in json.loads(tags[TRAINING]).items() if key != "seed"}
+    return CellMade(task=task, student=student, training=training, rows=json.loads(tags[ROWS]))
+
+
+def _teacher(run: Any) -> TeacherMade:
+    chosen = {name: json.loads(run.data.tags[f"kdrec.{name}"]) for name in ("t_ll", "t_hs")}
+    return TeacherMade(task=run.data.params["task"], teacher=run.data.params["teacher"], **chosen)
