@@ -6,8 +6,9 @@ Each run of eight configurations is a process of its own on one thread, so CPU s
 system's. Ours starts with no cached logits and no tokens: the teacher's one pass is inside its figures. The two recipes
 take turns. Results are appended to `benchmarks/results/engine.jsonl` as they come; runs found there are not repeated.
 
-The usual recipe is a subclass of the transformers `Trainer` with its own `compute_loss`: teacher in the loop (eval,
-no gradients), dynamic padding, fused AdamW, the same learning rate, warm-up, decay, clipping, batches, evaluations.
+The usual recipe (`usual.py`) is a subclass of the transformers `Trainer` with its own `compute_loss`: teacher in the
+loop (eval, no gradients), dynamic padding, fused AdamW, the same learning rate, warm-up, decay, clipping, batches,
+evaluations.
 """
 
 from __future__ import annotations
@@ -15,32 +16,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import resource
 import statistics
-import subprocess
-import sys
-import tempfile
-import time
 from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 
+import recipes
+from recipes import CONFIGS, spread, welch
+
 from kdrec.home import Home
 from kdrec.studies import Cell, Study
-from kdrec.types import KDConfig
 
 RESULTS = Path(__file__).parent / "results" / "engine.jsonl"
-CONFIGS = [
-    KDConfig(),
-    KDConfig(alpha=1.0),
-    KDConfig(tau_t=2.0, tau_s=2.0),
-    KDConfig(tau_t=4.0),
-    KDConfig(distance="mse"),
-    KDConfig(distance="mse", alpha=1.0),
-    KDConfig(teacher="t_hs"),
-    KDConfig(teacher="t_hs", tau_t=2.0),
-]
 
 
 def study_of(rows: int, epochs: int) -> Study:
@@ -58,137 +45,26 @@ def study_of(rows: int, epochs: int) -> Study:
     )
 
 
-def run_ours(study: Study, student: str, seed: int, home: Home) -> list[float]:
-    """Best validation scores of the eight by kdrec's engine."""
-    from kdrec import catalog, encoder, engine, tasks
-    from kdrec.trial import Bench
-
-    bench, card = Bench(study, "trec", "minilm", home), catalog.card(student)
-    training = study.training_for(Cell(task="trec", student=student), seed)
-    train, validation = bench.encoded("train"), bench.encoded("validation")
-    grade = tasks.grader(bench.task, bench.task.validation, validation)
-    scores = []
-    for config in CONFIGS:
-        classifier = encoder.build(card, bench.folder, bench.task, (train, validation), seed=seed)
-        lesson = engine.Lesson(
-            train=train, validation=validation, grade=grade, n_classes=6, signal=bench.signal(config.teacher)
-        )
-        *_, finished = engine.fit(classifier, lesson, config, training, bench.accelerator)
-        scores.append(finished.best.score)
-    return scores
-
-
-def run_trainer(study: Study, student: str, seed: int, home: Home) -> list[float]:
-    """Best validation scores of the eight by a subclass of the transformers Trainer."""
-    import torch
-    import torch.nn.functional as F
-    import transformers
-    from safetensors.torch import load_file
-
+def scores_of(recipe: str, study: Study, student: str, seed: int, home: Home) -> list[float]:
+    """Best validation scores of the eight by kdrec's engine, or by a subclass of the transformers Trainer."""
     from kdrec import catalog
     from kdrec.trial import Bench
 
-    class DistillationTrainer(transformers.Trainer):
-        config: KDConfig
-        teacher: torch.nn.Module
-
-        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-            labels = inputs.pop("labels")
-            outputs = model(**inputs)
-            with torch.no_grad():
-                teacher_logits = self.teacher(**inputs).logits
-            if self.config.distance == "mse":
-                soft = F.mse_loss(outputs.logits, teacher_logits)
-            else:
-                log_q = F.log_softmax(outputs.logits / self.config.tau_s, dim=-1)
-                soft = F.kl_div(log_q, F.softmax(teacher_logits / self.config.tau_t, dim=-1), reduction="batchmean")
-            hard = F.cross_entropy(outputs.logits, labels)
-            loss = (1 - self.config.alpha) * hard + self.config.alpha * soft
-            return (loss, outputs) if return_outputs else loss
-
-        def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-            labels = inputs.pop("labels")
-            with torch.no_grad():
-                logits = model(**inputs).logits
-            return None, logits, labels
-
     bench, card = Bench(study, "trec", "minilm", home), catalog.card(student)
     training = study.training_for(Cell(task="trec", student=student), seed)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(bench.folder)
+    if recipe == "ours":
+        return recipes.run_ours(bench, card, training, CONFIGS)
+    import usual
 
-    def rows(split):
-        encoded = tokenizer([texts[0] for texts in split.texts], truncation=True, max_length=128)
-        return [
-            {"input_ids": ids, "attention_mask": mask, "labels": int(label)}
-            for ids, mask, label in zip(encoded["input_ids"], encoded["attention_mask"], split.labels_U, strict=True)
-        ]
-
-    train, validation = rows(bench.task.train), rows(bench.task.validation)
-
-    def teacher_model(choice):
-        model = transformers.AutoModelForSequenceClassification.from_pretrained(bench.folder, num_labels=6)
-        model.load_state_dict(load_file(bench.teacher.weights(choice)))
-        return model.eval()
-
-    teachers = {choice: teacher_model(choice) for choice in ("t_ll", "t_hs")}
-    scores = []
-    for config in CONFIGS:
-        transformers.set_seed(seed)
-        model = transformers.AutoModelForSequenceClassification.from_pretrained(bench.folder, num_labels=6)
-        layers = model.base_model.encoder.layer
-        model.base_model.encoder.layer = torch.nn.ModuleList([layers[i] for i in card.layers])
-        model.config.num_hidden_layers = len(card.layers)
-        seen: list[float] = []
-
-        def accuracy(prediction, seen=seen):
-            seen.append(100 * float((prediction.predictions.argmax(-1) == prediction.label_ids).mean()))
-            return {"accuracy": seen[-1]}
-
-        with tempfile.TemporaryDirectory() as folder:
-            trainer = DistillationTrainer(
-                model=model,
-                args=transformers.TrainingArguments(
-                    output_dir=folder,
-                    learning_rate=training.learning_rate,
-                    num_train_epochs=training.epochs,
-                    per_device_train_batch_size=training.batch_size,
-                    per_device_eval_batch_size=64,
-                    warmup_steps=training.warmup_ratio,
-                    weight_decay=training.weight_decay,
-                    lr_scheduler_type="linear",
-                    optim="adamw_torch_fused",
-                    eval_strategy="epoch",
-                    save_strategy="no",
-                    logging_strategy="no",
-                    report_to=[],
-                    use_cpu=True,
-                    seed=seed,
-                    disable_tqdm=True,
-                ),
-                train_dataset=train,
-                eval_dataset=validation,
-                data_collator=transformers.DataCollatorWithPadding(tokenizer),
-                compute_metrics=accuracy,
-            )
-            trainer.config, trainer.teacher = config, teachers[config.teacher]
-            trainer.train()
-        scores.append(max(seen))
-    return scores
+    return usual.run(bench, card, training, CONFIGS, usual.Layout(max_length=training.max_length))
 
 
 def measure(recipe: str, student: str, seed: int, rows: int, epochs: int, home: Path) -> dict:
     """One process, eight configurations: scores, CPU and wall seconds, peak memory."""
-    command = [sys.executable, __file__, "--one", recipe, student, str(seed)]
-    command += ["--rows", str(rows), "--epochs", str(epochs), "--home", str(home)]
-    if recipe == "ours":  # the teacher is given to both; its logits and our tokens are part of our cost
-        for cache in ("logits", "tokens"):
-            for path in (home / cache).glob("*"):
-                path.unlink()
-    started = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr[-3000:])
-    return {**json.loads(done.stdout.splitlines()[-1]), "wall_seconds": time.monotonic() - started}
+    if recipe == "ours":
+        recipes.forget(home)
+    arguments = ["--one", recipe, student, str(seed), "--rows", str(rows), "--epochs", str(epochs)]
+    return recipes.in_process(__file__, [*arguments, "--home", str(home)])
 
 
 def one(recipe: str, student: str, seed: int, rows: int, epochs: int, home: Home) -> None:
@@ -196,18 +72,8 @@ def one(recipe: str, student: str, seed: int, rows: int, epochs: int, home: Home
     import torch
 
     torch.set_num_threads(1)
-    run = {"ours": run_ours, "trainer": run_trainer}[recipe]
-    scores = run(study_of(rows, epochs), student, seed, home)
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    print(
-        json.dumps(
-            {
-                "scores": scores,
-                "cpu_seconds": usage.ru_utime + usage.ru_stime,
-                "peak_bytes": usage.ru_maxrss * 1024,
-            }
-        )
-    )
+    scores = scores_of(recipe, study_of(rows, epochs), student, seed, home)
+    print(json.dumps({"scores": scores, **recipes.usage()}))
 
 
 def report(records: list[dict]) -> None:
@@ -236,25 +102,6 @@ def report(records: list[dict]) -> None:
         print(f"{'mean of the eight':44}{spread(theirs):>16}{spread(ours):>16}{welch(theirs, ours):>18}")
 
 
-def spread(values: list[float]) -> str:
-    """Mean and standard deviation over seeds."""
-    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values) if len(values) > 1 else 0:.1f}"
-
-
-def welch(theirs: list[float], ours: list[float]) -> str:
-    """Ours minus theirs, with twice its standard error from the seeds."""
-    if len(theirs) < 2:
-        return f"{statistics.mean(ours) - statistics.mean(theirs):+.1f}"
-    error = (statistics.variance(theirs) / len(theirs) + statistics.variance(ours) / len(ours)) ** 0.5
-    return f"{statistics.mean(ours) - statistics.mean(theirs):+.1f} ± {2 * error:.1f}"
-
-
-def machine() -> dict:
-    """Where and from what a result was made."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "commit": commit.stdout.strip()}
-
-
 def main() -> None:
     """Measure what is missing, then report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -271,8 +118,7 @@ def main() -> None:
         recipe, student, seed = given.one
         one(recipe, student, int(seed), given.rows, given.epochs, home)
         return
-    RESULTS.parent.mkdir(exist_ok=True)
-    records = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    records = recipes.read(RESULTS)
     if not given.report:
         from kdrec.trial import prepare_teacher
 
@@ -285,9 +131,8 @@ def main() -> None:
                     if key in known:
                         continue
                     record = dict(zip(("recipe", "student", "seed", "rows", "epochs"), key, strict=True))
-                    record |= machine() | measure(*key, home.root)
-                    with RESULTS.open("a") as file:
-                        file.write(json.dumps(record) + "\n")
+                    record |= recipes.machine() | measure(*key, home.root)
+                    recipes.append(RESULTS, record)
                     records.append(record)
                     print(recipe, student, seed, f"{record['cpu_seconds']:.1f} CPU s", flush=True)
     report([r for r in records if (r["rows"], r["epochs"]) == (given.rows, given.epochs)])
