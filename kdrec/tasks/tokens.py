@@ -65,9 +65,9 @@ class TokensFamily:
     def grader(self, task: Task, split: Split, encoded: Encoded) -> Grader:
         """Grade all words of the split, those that no example holds among them; loss and calibration of the rest."""
         assert encoded.reading is not None, "tokens are read at places"
+        assert split.offsets_N1 is not None, "words are several a row"
         reading, labels, spans = encoded.reading, encoded.labels_U, task.metric == "span_f1"
-        begins_N = np.array([len(texts) for texts in split.texts]).cumsum() - [len(texts) for texts in split.texts]
-        word_R = np.repeat(begins_N[reading.rows_N], reading.counts_N) + reading.origin_R2[:, 0]
+        word_R = np.repeat(split.offsets_N1[reading.rows_N], reading.counts_N) + reading.origin_R2[:, 0]
         missed = task.labels.index(OUTSIDE) if spans and OUTSIDE in task.labels else -1
 
         def grade(logits_RC: npt.NDArray[np.float32]) -> Grade:
@@ -115,7 +115,8 @@ def _separate_words(tokenizer: Any) -> None:
 
 
 def _spans(task: Task, split: Split, predicted_W: npt.NDArray[np.int64]) -> float:
-    ends = np.array([len(texts) for texts in split.texts]).cumsum()[:-1]
+    assert split.offsets_N1 is not None, "words are several a row"
+    ends = split.offsets_N1[1:-1]
     names = np.array([*task.labels, OUTSIDE])  # index -1, of a word without a prediction, is the last
     return span_f1(
         [tags.tolist() for tags in np.split(names[predicted_W], ends)],
