@@ -100,8 +100,7 @@ def build(card: ModelCard, folder: Path, task: Task, splits: tuple[Encoded, ...]
     embedding = model.get_input_embeddings()
     name = next(key for key, module in model.named_modules() if module is embedding) + ".weight"
     vocabulary_V = lean.compact_vocabulary(model, used_ids)
-    if head == "sequence_classification":
-        lean.read_first_token_only(model)
+    lean.read_at_places_only(model)
     return Classifier(
         model=model,
         vocabulary_V=vocabulary_V,

@@ -20,7 +20,7 @@ import torch
 from accelerate import Accelerator
 from torch.nn.parallel import DistributedDataParallel
 
-from kdrec import batches, heads
+from kdrec import batches, heads, lean
 from kdrec.checkpoints import Checkpoint
 from kdrec.encoder import Classifier, weights_of
 from kdrec.errors import MismatchError
@@ -226,9 +226,10 @@ class _Loop:
             signal=signal,
         )
         batch = batch.to(self.accelerator.device)
+        places_R = lean.aim(self.classifier.model, batch.counts_B, batch.places_R)
         with self.accelerator.autocast():
             logits = heads.logits_of(self.model(**batch.inputs()))
-        student_RC = heads.at_places(logits, batch.counts_B, batch.places_R)
+        student_RC = heads.at_places(logits, batch.counts_B, places_R)
         reading = self.lesson.train.reading
         if reading is None or reading.axis == "classes":
             return kd_loss(student_RC, batch.teacher_RC, batch.labels_U, self.config)
@@ -316,9 +317,10 @@ def predict(model: Any, classifier: Classifier, split: Encoded, accelerator: Acc
         for rows in shares:
             batch = batches.collate(split, rows, pad_id=classifier.pad_id, vocabulary_V=classifier.vocabulary_V)
             batch = batch.to(device)
+            places_R = lean.aim(unwrapped, batch.counts_B, batch.places_R)
             logits = heads.logits_of(unwrapped(**batch.inputs()))
             at_R = torch.from_numpy(runs(ends_N1[rows], ends_N1[rows + 1] - ends_N1[rows])).to(device)
-            logits_RC[at_R] = heads.at_places(logits, batch.counts_B, batch.places_R).float()
+            logits_RC[at_R] = heads.at_places(logits, batch.counts_B, places_R).float()
     if accelerator.num_processes > 1:
         logits_RC = accelerator.reduce(logits_RC, "sum")
     model.train(was_training)

@@ -27,7 +27,8 @@ def at_places(logits: torch.Tensor, counts_B: torch.Tensor | None, places_R: tor
     logits : torch.Tensor
         (B, C), which is all there is; or (B, L, C).
     counts_B, places_R : torch.Tensor or None
-        How many places each example has, and their positions in it; None where the head is read once an example.
+        How many places each example has, and their positions in `logits` (`kdrec.lean.aim`); None where the head is
+        read once an example.
     """
     if counts_B is None or places_R is None:
         return logits

@@ -5,8 +5,9 @@ Two shortcuts, both measured in `benchmarks/engine.py`:
 * *compact vocabulary*: token embeddings that no example of the task uses receive no gradient, and without weight decay
   (`engine` has none on embeddings) AdamW leaves them where they are. So only the used rows are trained, clipped and
   stepped; `expand_vocabulary` puts them back into the full matrix.
-* *first token only*: a classification head reads the first position of the last layer, so that layer computes queries,
-  its output projection and the feed-forward part for that position alone. A one-layer student costs a fourth.
+* *places only*: a head reads the first position of the last layer (a label of the whole text), or the places of a
+  `Reading` (words, a context), so that layer computes queries, its output projection and the feed-forward part there
+  alone. A one-layer student of whole texts costs a fourth, one of words about two thirds.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from transformers.models.roberta.modeling_roberta import RobertaLayer
 from kdrec.types import Ints
 
 
-class _FirstToken:
-    """A BERT-like layer whose output is its first position only, shape (B, 1, H)."""
+class _ReadAtPlaces:
+    """A BERT-like layer whose output is its positions `places_BP` only, shape (B, P, H); None: the first, (B, 1, H)."""
+
+    places_BP: torch.Tensor | None = None
 
     def forward(
         self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, *_: Any, **__: Any
@@ -35,41 +38,76 @@ class _FirstToken:
         def split(states: torch.Tensor) -> torch.Tensor:
             return states.view(*states.shape[:2], heads, size).transpose(1, 2)
 
-        first_B1H = hidden_states[:, :1]
+        read_BPH = self._read(hidden_states)
         context = F.scaled_dot_product_attention(
-            split(attention.query(first_B1H)),
+            split(attention.query(read_BPH)),
             split(attention.key(hidden_states)),
             split(attention.value(hidden_states)),
-            attn_mask=None if attention_mask is None else attention_mask[:, :, :1],
+            attn_mask=None if attention_mask is None else attention_mask[:, :, :1],  # one row for all: it hides padding
             dropout_p=attention.dropout.p if attention.training else 0.0,
         )
-        context = context.transpose(1, 2).reshape(*first_B1H.shape)
-        attended: torch.Tensor = self.attention.output(context, first_B1H)  # type: ignore[attr-defined]
+        context = context.transpose(1, 2).reshape(*read_BPH.shape)
+        attended: torch.Tensor = self.attention.output(context, read_BPH)  # type: ignore[attr-defined]
         return self.output(self.intermediate(attended), attended)  # type: ignore[attr-defined, no-any-return]
 
+    def _read(self, states_BLH: torch.Tensor) -> torch.Tensor:
+        if self.places_BP is None:
+            return states_BLH[:, :1]
+        return states_BLH.gather(1, self.places_BP[:, :, None].expand(-1, -1, states_BLH.shape[2]))
 
-class _FirstTokenBertLayer(_FirstToken, BertLayer):  # type: ignore[misc]  # transformers is not typed
+
+class _ReadAtPlacesBertLayer(_ReadAtPlaces, BertLayer):  # type: ignore[misc]  # transformers is not typed
     pass
 
 
-class _FirstTokenRobertaLayer(_FirstToken, RobertaLayer):  # type: ignore[misc]
+class _ReadAtPlacesRobertaLayer(_ReadAtPlaces, RobertaLayer):  # type: ignore[misc]
     pass
 
 
-_FIRST_TOKEN: dict[type, type] = {BertLayer: _FirstTokenBertLayer, RobertaLayer: _FirstTokenRobertaLayer}
+_CUT: dict[type, type] = {BertLayer: _ReadAtPlacesBertLayer, RobertaLayer: _ReadAtPlacesRobertaLayer}
 
 
-def read_first_token_only(model: nn.Module) -> bool:
-    """Let the last layer of a sequence classifier compute its first position alone, where its kind is known.
+def read_at_places_only(model: nn.Module) -> bool:
+    """Let the last layer of an encoder compute what its head reads alone, where the layer's kind is known.
 
-    Weights and their names are untouched. Returns whether the shortcut was taken.
+    The head then reads the first position, until `aim` says otherwise. Weights and their names are untouched. Returns
+    whether the shortcut was taken.
     """
-    encoder: Any = getattr(model.base_model, "encoder", None)
-    layers = getattr(encoder, "layer", None)
-    if not layers or type(layers[-1]) not in _FIRST_TOKEN:
+    layer = _last_layer(model)
+    if type(layer) not in _CUT:
         return False
-    layers[-1].__class__ = _FIRST_TOKEN[type(layers[-1])]
+    layer.__class__ = _CUT[type(layer)]
     return True
+
+
+def aim(model: nn.Module, counts_B: torch.Tensor | None, places_R: torch.Tensor | None) -> torch.Tensor | None:
+    """Say which places of the next batch are read, and get their positions in the head's output.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model itself, without a wrapper.
+    counts_B, places_R : torch.Tensor or None
+        How many places each example has, and their positions in it; None where a head is read once an example.
+
+    Returns
+    -------
+    torch.Tensor or None
+        Positions in the output, of shape (R,): `places_R`, or places counted from 0 where the last layer computes no
+        other.
+    """
+    layer = _last_layer(model)
+    if counts_B is None or places_R is None or not isinstance(layer, _ReadAtPlaces):
+        return places_R
+    order_BP = torch.arange(int(counts_B.max()), device=places_R.device).expand(len(counts_B), -1)
+    inside_BP = order_BP < counts_B[:, None]
+    layer.places_BP = torch.zeros_like(order_BP).masked_scatter(inside_BP, places_R)
+    return order_BP[inside_BP]
+
+
+def _last_layer(model: Any) -> Any:
+    layers = getattr(getattr(model.base_model, "encoder", None), "layer", None)
+    return layers[-1] if layers else None
 
 
 def compact_vocabulary(model: Any, used_ids: Ints) -> Ints:

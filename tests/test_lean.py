@@ -9,21 +9,26 @@ import numpy as np
 import pytest
 import torch
 from tiny_models import KINDS, VOCABULARY, config_of, keyword_split
-from transformers import AutoModelForSequenceClassification, ElectraConfig
+from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    ElectraConfig,
+)
 
-from kdrec import lean
+from kdrec import heads, lean
 from kdrec.batches import collate, plan
 from kdrec.engine import _decay_groups
 from kdrec.objective import kd_loss
 from kdrec.types import BASELINE_CONFIG
 
 
-def a_model(kind: str, *, layers: int = 2, dropout: float = 0.0) -> Any:
+def a_model(kind: str, *, layers: int = 2, dropout: float = 0.0, head: Any = AutoModelForSequenceClassification) -> Any:
     config = config_of(kind, layers=layers, dropout=dropout)
-    config.num_labels = 3
+    config.num_labels = 2 if head is AutoModelForQuestionAnswering else 3
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        model = AutoModelForSequenceClassification.from_config(config)
+        model = head.from_config(config)
         for parameter in model.parameters():
             if parameter.ndim == 2:
                 torch.nn.init.normal_(parameter, std=0.2)
@@ -40,6 +45,38 @@ def inputs_of(kind: str, lengths: tuple[int, ...]) -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": (ids != pad).long()}
 
 
+HEADS = {"tokens": AutoModelForTokenClassification, "qa": AutoModelForQuestionAnswering}
+
+
+@pytest.mark.parametrize("masked", ["ragged", "full"])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_places_read_equal_the_full_model_in_values_and_gradients(kind: str, head: str, layers: int, masked: str):
+    """Some places of every example, in any number, batch after batch; the rest of the last layer is not missed."""
+    full = a_model(kind, layers=layers, head=HEADS[head]).eval()
+    short = copy.deepcopy(full)
+    assert lean.read_at_places_only(short)
+    for seed, lengths in enumerate([MASKS[masked], (2, 5)]):
+        rng = np.random.default_rng(seed)
+        places = [np.sort(rng.permutation(n)[: rng.integers(1, n + 1)]) for n in lengths]
+        counts_B = torch.tensor([len(some) for some in places])
+        places_R = torch.from_numpy(np.concatenate(places))
+        inputs = inputs_of(kind, lengths)
+        a = heads.at_places(heads.logits_of(full(**inputs)), counts_B, lean.aim(full, counts_B, places_R))
+        at_R = lean.aim(short, counts_B, places_R)
+        output = heads.logits_of(short(**inputs))
+        assert output.shape[1] == counts_B.max()
+        b = heads.at_places(output, counts_B, at_R)
+        assert a.std() > 0.05, "the comparison means nothing where all logits are alike"
+        torch.testing.assert_close(b, a, rtol=1e-6, atol=1e-6)
+        for logits in (a, b):
+            logits.square().sum().backward()
+    for (name, p), (other, q) in zip(full.named_parameters(), short.named_parameters(), strict=True):
+        assert name == other
+        torch.testing.assert_close(q.grad, p.grad, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
 MASKS = {"ragged": (9, 3, 1, 6), "full": (7, 7, 7)}
 
 
@@ -53,7 +90,7 @@ def test_first_token_shortcut_equals_the_full_model_in_values_and_gradients(
     full = a_model(kind, layers=layers).eval()
     full.set_attn_implementation(attention)
     short = copy.deepcopy(full)
-    assert lean.read_first_token_only(short)
+    assert lean.read_at_places_only(short)
     inputs = inputs_of(kind, MASKS.get(masked, (7, 7, 7)))
     if masked == "none":
         del inputs["attention_mask"]
@@ -72,7 +109,7 @@ def test_first_token_shortcut_drops_out_as_much_as_the_full_model(kind: str):
     """Dropout draws other numbers, so the mean over many draws is what must agree."""
     full = a_model(kind, layers=1, dropout=0.2).train()
     short = copy.deepcopy(full)
-    lean.read_first_token_only(short)
+    lean.read_at_places_only(short)
     inputs = {name: tensor.expand(2000, -1) for name, tensor in inputs_of(kind, (6,)).items()}
     torch.manual_seed(0)
     with torch.no_grad():
@@ -88,7 +125,7 @@ def test_shortcuts_rename_no_weight_and_last_layer_alone_is_cut(kind: str):
     full = a_model(kind)
     names = list(full.state_dict())
     shapes = {name: tensor.shape for name, tensor in full.state_dict().items()}
-    lean.read_first_token_only(full)
+    lean.read_at_places_only(full)
     lean.compact_vocabulary(full, np.arange(60))
     assert list(full.state_dict()) == names
     differing = [name for name, tensor in full.state_dict().items() if tensor.shape != shapes[name]]
@@ -101,11 +138,11 @@ def test_a_model_of_an_unknown_kind_is_left_as_it_is():
         vocab_size=20, hidden_size=8, embedding_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8
     )
     electra = AutoModelForSequenceClassification.from_config(config)
-    assert not lean.read_first_token_only(electra)
+    assert not lean.read_at_places_only(electra)
     assert electra.base_model(torch.ones(2, 5, dtype=torch.int64)).last_hidden_state.shape == (2, 5, 8)
     bert = a_model("bert")
-    assert lean.read_first_token_only(bert)
-    assert not lean.read_first_token_only(bert), "a cut layer is not cut again"
+    assert lean.read_at_places_only(bert)
+    assert not lean.read_at_places_only(bert), "a cut layer is not cut again"
 
 
 @pytest.mark.parametrize("kind", KINDS)
