@@ -82,12 +82,16 @@ def suggest(
     ctx: typer.Context,
     student: Annotated[str, typer.Option(metavar="NAME", help="Student to distil into (see 'kdrec models').")],
     task: Annotated[
-        str | None, typer.Argument(metavar="TASK_OR_FILE", help="A known task, or a CSV, TSV, JSONL or Parquet file.")
+        str | None,
+        typer.Argument(metavar="TASK_OR_FILE", help="A known task, or a CSV, TSV, JSONL, Parquet or CoNLL file."),
     ] = None,
     text: Annotated[
-        list[str] | None, typer.Option(metavar="COL", help="Text column of the file; give two for pairs of texts.")
+        list[str] | None,
+        typer.Option(metavar="COL", help="Text column of the file; two for pairs, or for a question and its context."),
     ] = None,
-    label: Annotated[str | None, typer.Option(metavar="COL", help="Label column of the file.")] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="COL", help="Column of the labels, of lists of tags, or of the answers.")
+    ] = None,
     features: Annotated[
         Path | None, typer.Option(metavar="FILE.json", help="The task by its meta-features alone.")
     ] = None,

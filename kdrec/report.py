@@ -154,7 +154,8 @@ def tasks_table(tasks: Iterable[KnownTask]) -> Table:
     table = _table("task", "family", numbers=("labels",), rest=("metric", "from", "about"))
     for task in tasks:
         about = f"{task.note or task.name} (licence: {task.licence})"
-        table.add_row(*map(Text, (task.name, task.family, str(task.n_labels), task.metric, task.source_kind, about)))
+        labels = "spans" if task.family == "qa" else str(task.n_labels)
+        table.add_row(*map(Text, (task.name, task.family, labels, task.metric, task.source_kind, about)))
     return table
 
 

@@ -9,7 +9,7 @@ import scipy.stats
 from tables import ALPHA1, DEFAULT, HS, LABELS, MSE, TAU2, TIED2, cell, same, trials
 
 from kdrec.findings.cells import cells, mean_over_splits
-from kdrec.findings.choice import best_spread, default_regret, spread
+from kdrec.findings.choice import best_spread, default_regret, is_safe, safe_regret, spread
 from kdrec.findings.grids import grid_finding, rank_correlation
 from kdrec.findings.intervals import Mean, over_tasks, t95
 from kdrec.findings.knobs import Contrast, cell_effects, contrast_of, knob_effects
@@ -156,6 +156,15 @@ class TestChoice:
         assert (found.raw, found.validated) == (0.0, 0.0)
         # chosen on seed 1 the default: 0; chosen on seed 0 mse, judged on seed 1: 79 - 80
         assert found.split == near(-0.5)
+
+    def test_what_the_advice_of_the_paper_loses_once_alpha_and_tau_t_are_tuned(self) -> None:
+        tau4 = KDConfig(tau_t=4.0)
+        assert [is_safe(config) for config in (DEFAULT, tau4, MSE, HS, KDConfig(tau_t=4.0, tau_s=4.0))] == [
+            *(True, True),
+            *(False, False, False),
+        ]
+        rows = {DEFAULT: same(80, 80), tau4: same(82, 82), MSE: same(83, 83)}
+        assert (default_regret(cell(rows)).split, safe_regret(cell(rows)).split) == (3.0, 1.0)
 
     def test_noise_alone_costs_nothing_once_seeds_are_split(self) -> None:
         rng = np.random.default_rng(5)
