@@ -434,7 +434,7 @@ def test_hours_name_as_many_trials_as_fit(table: Path, capsys: Captured, home: H
         (["--trial-price", "1", "--hour-price", "1"], "one price is enough: give trial_price or hour_price, not both"),
         (["--trust-default", "hihg"], f"{TRUST} got 'hihg'; did you mean 'high'?"),
         (["--metric", "macrof1"], "unknown metric 'macrof1'; did you mean 'macro_f1'?"),
-        (["--metric", "f1"], "unknown metric 'f1'; known are accuracy, macro_f1"),
+        (["--metric", "f1"], "unknown metric 'f1'; known are accuracy, macro_f1, span_f1, squad_f1"),
         (["--metric", "accuracy"], NO_METRIC),
         (["--like", "x.toml"], "--like says how the trials of a study are trained: it needs --study FILE.toml"),
         (["--study", "next.toml"], NO_ROWS),
