@@ -29,6 +29,7 @@ PROVENANCE = Provenance(
     seeds=(0, 1),
     wall_hours=1.5,
     packages={"torch": "2.6.0"},
+    notes=("both cores were busy",),
     tasks=(
         TaskFacts(
             task="one",

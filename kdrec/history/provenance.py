@@ -69,6 +69,8 @@ class Provenance:
     """From the first run's start to the last one's end."""
     cpu_hours: float | None = None
     packages: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """Sentences of whoever shipped: what was measured beside the trials, what was left."""
     tasks: tuple[TaskFacts, ...] = ()
 
     def of(self, task: str) -> TaskFacts | None:
@@ -95,7 +97,8 @@ class Provenance:
         if not isinstance(values, dict):
             raise DataError("the provenance of the shipped trials must be one JSON object")
         tasks = tuple(_facts(value) for value in values.get("tasks", ()))
-        return _made(cls, {**values, "tasks": tasks, "seeds": tuple(values.get("seeds", ()))}, "the provenance")
+        lists = {name: tuple(values.get(name, ())) for name in ("seeds", "notes")}
+        return _made(cls, {**values, **lists, "tasks": tasks}, "the provenance")
 
 
 def _facts(values: Mapping[str, Any]) -> TaskFacts:

@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--machine", required=True, help="class of the machine in words, such as 'two x86-64 cores'")
     made.add_argument("--workers", type=int, default=1, help="worker processes")
     made.add_argument("--cpu-hours", type=float, help="CPU hours of the whole study, where they were measured")
+    made.add_argument("--note", action="append", default=[], help="a sentence: what was measured, what was left")
     made.add_argument("--into", type=Path, default=replication.FOLDER, help="folder of the two files [the package]")
     page_ = commands.add_parser("report", help="write the page and its figures from the shipped trials")
     page_.add_argument("--from", dest="source", type=Path, help="folder of the two files [the package]")
@@ -53,7 +54,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ship(words: argparse.Namespace) -> str:
-    told = Told(commit=words.commit, machine=words.machine, workers=words.workers, cpu_hours=words.cpu_hours)
+    told = Told(
+        commit=words.commit,
+        machine=words.machine,
+        workers=words.workers,
+        cpu_hours=words.cpu_hours,
+        notes=tuple(words.note),
+    )
     trials = ship(Home.at(words.home), words.into, told)
     return f"{words.into / replication.TABLE} holds {history_line(trials)}"
 

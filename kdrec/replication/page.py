@@ -120,7 +120,8 @@ def _facts(facts: Provenance) -> str:
     workers = "one worker process" if facts.workers == 1 else f"{facts.workers} worker processes"
     header = ("task", "family", "metric", "teacher", "licence", "source", "training", "validation", "test")
     rows = [_task_row(task) for task in facts.tasks]
-    return f"""Machine: {facts.machine}; {workers}. Commit `{facts.commit}`; {versions}.
+    notes = "\n\n" + "\n".join(f"- {note}" for note in facts.notes) if facts.notes else ""
+    return f"""Machine: {facts.machine}; {workers}. Commit `{facts.commit}`; {versions}.{notes}
 
 {table(header, rows, words=6)}
 

@@ -38,6 +38,7 @@ class Told:
     machine: str
     workers: int = 1
     cpu_hours: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 def ship(home: Home, into: Path, told: Told) -> History:
@@ -85,6 +86,7 @@ def provenance(past: History, made: Made, told: Told) -> Provenance:
         wall_hours=round(made.wall_hours, SECONDS_DIGITS),
         cpu_hours=told.cpu_hours,
         packages=_versions(PACKAGES),
+        notes=told.notes,
         tasks=tuple(_task(task, past, made) for task in sorted(past.tasks())),
     )
 

@@ -77,7 +77,15 @@ def source(world: History, tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         for task in world.tasks()
     )
-    facts = Provenance(commit="0123abc", machine="two cores", workers=2, seeds=(0, 1, 2), wall_hours=1.0, tasks=tasks)
+    facts = Provenance(
+        commit="0123abc",
+        machine="two cores",
+        workers=2,
+        seeds=(0, 1, 2),
+        wall_hours=1.0,
+        notes=("Both cores were busy.", "Nothing was left."),
+        tasks=tasks,
+    )
     (folder / replication.FACTS).write_text(facts.to_json(), encoding="utf-8")
     return folder
 
@@ -109,6 +117,7 @@ class TestReport:
         text = (docs / page.PAGE).read_text(encoding="utf-8")
         assert "nan" not in re.sub(r"[^ ]*nan\w+", "", text)
         assert "None" not in text
+        assert "\n\n- Both cores were busy.\n- Nothing was left.\n\n" in text
         assert "1 run diverged" in " ".join(text.split())
         assert "The whole grid was run in task00 / tiny." in " ".join(text.split())
         assert max(map(len, (line for line in text.splitlines() if line[:1] not in "|!#"))) <= 130
