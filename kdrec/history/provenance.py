@@ -48,6 +48,8 @@ class TaskFacts:
     t_hs: ChosenTeacher
     training: Mapping[str, Mapping[str, float]]
     """By student: what is not a knob."""
+    curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """By student: validation score after each evaluation of training on labels alone, mean over seeds."""
 
     def __post_init__(self) -> None:
         if set(self.rows) != set(ROWS):
@@ -104,7 +106,8 @@ class Provenance:
 def _facts(values: Mapping[str, Any]) -> TaskFacts:
     where = f"the provenance of task {values.get('task')!r}"
     chosen = {name: _made(ChosenTeacher, values.get(name, {}), f"{where}, {name}") for name in ("t_ll", "t_hs")}
-    return _made(TaskFacts, {**values, **chosen}, where)
+    curves = {student: tuple(curve) for student, curve in values.get("curves", {}).items()}
+    return _made(TaskFacts, {**values, **chosen, "curves": curves}, where)
 
 
 def _made(kind: type[T], values: Mapping[str, Any], where: str) -> T:

@@ -127,12 +127,30 @@ def _facts(facts: Provenance) -> str:
 
 What is not a knob:
 
-{_training_table(facts.tasks)}"""
+{_training_table(facts.tasks)}{_curves_part(facts.tasks)}"""
 
 
 def _task_row(task: TaskFacts) -> tuple[object, ...]:
     rows = [f"{task.rows[part]:,}" for part in ("train", "validation", "test")]
     return (task.task, task.family, task.metric, task.teacher, task.licence, f"`{task.source}`", *rows)
+
+
+def _curves_part(tasks: Sequence[TaskFacts]) -> str:
+    """Whether students were trained out: what their training on labels alone reached, evaluation by evaluation."""
+    rows = [
+        (f"{task.task} / {student}", ", ".join(plain(score, 1) for score in curve), signed(curve[-1] - curve[-2], 1))
+        for task in tasks
+        for student, curve in sorted(task.curves.items())
+        if len(curve) > 1
+    ]
+    if not rows:
+        return ""
+    return f"""
+
+Were students trained out? The validation score of training on labels alone after each evaluation, mean over seeds. A
+curve that still rises at its end is of a student that was stopped early, and says more about the speed of learning.
+
+{table(("cell", "validation score", "last step"), rows)}"""
 
 
 def _bare_tasks(history: History) -> str:

