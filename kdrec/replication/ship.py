@@ -43,7 +43,7 @@ class Told:
 
 
 def ship(home: Home, into: Path, told: Told) -> History:
-    """Write both files into a folder, and return the trials.
+    """Write both files into a folder, and return the trials; cells that are still being searched are left out.
 
     Raises
     ------
@@ -53,8 +53,10 @@ def ship(home: Home, into: Path, told: Told) -> History:
         When trials lie outside the default space, or two of them are one configuration with one seed.
     """
     question.sync(home, always=True)
-    trials = shippable(history.load(home))
-    facts = provenance(trials, Store.open(home).made(), told)
+    made = Store.open(home).made()
+    done = {(cell.task, cell.student) for cell in made.cells if cell.done}
+    trials = shippable(History(tuple(trial for trial in history.load(home) if (trial.task, trial.student) in done)))
+    facts = provenance(trials, made, told)
     history.write_table(trials, into / TABLE)
     atomic_write(into / FACTS, facts.to_json().encode())
     return trials
@@ -123,7 +125,7 @@ def _rounded(score: float | None) -> float | None:
 
 
 def _task(task: str, past: History, made: Made) -> TaskFacts:
-    cells = [cell for cell in made.cells if cell.task == task]
+    cells = [cell for cell in made.cells if cell.task == task and cell.done]
     teacher = made.teachers.get(task)
     if not cells or teacher is None:
         raise DataError(f"the store holds trials of {task!r} but no run of its {'cell' if teacher else 'teacher'}")

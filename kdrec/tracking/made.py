@@ -23,6 +23,8 @@ class CellMade:
     student: str
     training: Mapping[str, float]
     rows: Mapping[str, int]
+    done: bool
+    """Whether its search came to its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,7 @@ def made(ledger: Ledger, experiments: Sequence[str]) -> Made:
     starts = [run.info.start_time for run in trials if run.info.start_time]
     try:
         return Made(
-            cells=tuple(_cell(name, run.data.tags) for name, run in sorted(cells.items())),
+            cells=tuple(_cell(name, run) for name, run in sorted(cells.items())),
             teachers={run.data.params["task"]: _teacher(run) for run in teachers},
             curves=_curves(ledger, trials),
             wall_hours=(max(ends) - min(starts)) / 3_600_000 if ends and starts else 0.0,
@@ -87,10 +89,11 @@ def _completed(run: Any) -> bool:
     return bool(run.data.tags.get(STATUS) == "completed")
 
 
-def _cell(name: str, tags: Mapping[str, str]) -> CellMade:
+def _cell(name: str, run: Any) -> CellMade:
     task, _, student = name.rpartition("/")
+    tags = run.data.tags
     training = {key: value for key, value in json.loads(tags[TRAINING]).items() if key != "seed"}
-    return CellMade(task=task, student=student, training=training, rows=json.loads(tags[ROWS]))
+    return CellMade(task=task, student=student, training=training, rows=json.loads(tags[ROWS]), done=_completed(run))
 
 
 def _teacher(run: Any) -> TeacherMade:

@@ -217,6 +217,7 @@ def record(home: Home, *, seeds: tuple[int, ...] = (0, 1)) -> None:
     for number, config in enumerate((KDConfig(tau_t=2.0), DEFAULT_CONFIG, BASELINE_CONFIG)):
         for seed in seeds:
             add(store, experiment, cell, config, seed, fingerprint=f"{number}{seed}" * 16)
+    store.close_cell(cell, {}, "note")
 
 
 def add(store: Store, experiment: str, cell: str, config: KDConfig, seed: int, fingerprint: str) -> None:
@@ -248,6 +249,23 @@ class TestShip:
         written = (tmp_path / replication.TABLE).read_text() + (tmp_path / replication.FACTS).read_text()
         assert str(home.root) not in written
         assert all(t.run_id not in written for t in history.load(home))
+
+    def test_a_cell_that_is_still_being_searched_is_left_out(self, home: Home, tmp_path: Path) -> None:
+        record(home)
+        store = Store.open(home)
+        experiment, rows = store.experiment("study"), {"train": 600, "validation": 100, "test": 200}
+        other = replace(FEATURES, task="sms_spam")
+        open_cell = store.open_cell(experiment, "sms_spam/small", other, "note", training=Training(), rows=rows)
+        run_id = store.start_trial(
+            experiment, open_cell, config=DEFAULT_CONFIG, student="small", features=other, seed=0, fingerprint="e" * 32,
+            training=Training(),
+        )  # fmt: skip
+        trial = Trial(
+            features=other, student="small", config=DEFAULT_CONFIG, seed=0, status="completed", val_score=80.0,
+            val_loss=0.5, test_score=79.0, seconds=1.0, fingerprint="e" * 32,
+        )  # fmt: skip
+        store.finish_trial(run_id, trial)
+        assert ship(home, tmp_path, TOLD).tasks() == ("trec",)
 
     def test_shipping_twice_writes_the_same_bytes(self, home: Home, tmp_path: Path) -> None:
         record(home)
