@@ -86,9 +86,9 @@ def test_the_readme_names_only_commands_and_options_that_exist() -> None:
 
 def test_the_readme_names_only_make_targets_that_exist() -> None:
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"(?:^|`)make ([a-z]+)", page, re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", page, re.MULTILINE))
     assert {"run", "test"} <= named
     assert named <= targets
 
