@@ -199,7 +199,6 @@ def test_a_damaged_provenance_is_refused_in_a_sentence(text: str, said: str) -> 
         Provenance.from_json(text)
 
 
-@pytest.mark.skipif(not TABLE.is_file(), reason="nothing is shipped yet")
 class TestWhatIsShipped:
     """The very files in the package."""
 

@@ -118,7 +118,7 @@ def read_tagged_splits(*paths: Path, group: Group, tags: str = "tags", test: str
     rows, held_out = (
         tuple(row for path in files for row in read_words(path, "tokens", tags)) for files in (train_files, test_files)
     )
-    seen = tuple(sorted({tag for row in rows for tag in row.tags}))
+    seen = tuple(sorted({tag for row in (*rows, *held_out) for tag in row.tags}))
     return _published(read_raw(train_files[0], [tags]).names.get(tags, seen), rows, held_out, group)
 
 

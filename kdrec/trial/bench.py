@@ -60,7 +60,7 @@ class Bench:
         counts = []
         for name in ("train", "validation", "test"):
             split, n_rows = self.encoded(name), len(getattr(self.task, name))
-            if split.n_truncated:
+            if split.n_truncated or split.n_lost:  # a word may become no token without any cut
                 lost = f", and {split.n_lost} {unit} lost" if split.n_lost else ""
                 counts.append(f"{split.n_truncated} of {n_rows} {name} rows were {cut} {self.max_length} tokens{lost}")
         return (*self.task.notes, *counts)

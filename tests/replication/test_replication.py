@@ -311,7 +311,6 @@ class TestShip:
             shippable(History((replace(made, config=DEFAULT_CONFIG),)))
 
 
-@pytest.mark.skipif(not TABLE.is_file(), reason="nothing is shipped yet")
 class TestThePageInTheRepository:
     def test_it_is_what_the_command_writes(self, tmp_path: Path) -> None:
         (tmp_path / page.FOLDER).mkdir()

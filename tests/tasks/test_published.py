@@ -15,7 +15,7 @@ from loopback_hub import Hub, serving
 
 from kdrec import tasks
 from kdrec.errors import CorruptFile
-from kdrec.tasks.readers import read_rotten_tomatoes, read_squad_splits, read_usaddress
+from kdrec.tasks.readers import read_rotten_tomatoes, read_squad_splits, read_tagged_splits, read_usaddress
 
 TAGS = ["O", "B-PER", "I-PER", "B-LOC"]
 
@@ -126,6 +126,14 @@ def test_local_words_are_read_from_the_folder_of_the_environment(tmp_path: Path,
     task = tasks.load("wnut17", home)
     assert (task.family, task.metric, task.labels) == ("tokens", "span_f1", tuple(TAGS))
     assert task.notes == ("5 training rows of a group in the test split were left out",)
+
+
+def test_a_tag_of_the_test_split_alone_is_a_label_where_none_are_declared(tmp_path: Path):
+    for name, tag in (("train", "NOUN"), ("test", "VERB")):
+        rows = [{"tokens": [f"{name}{at}"], "tags": [tag]} for at in range(3)]
+        (tmp_path / f"{name}.parquet").write_bytes(parquet(rows, {}))
+    rows = read_tagged_splits(tmp_path / "train.parquet", tmp_path / "test.parquet", group=tasks.family("tokens").group)
+    assert rows.labels == ("NOUN", "VERB")
 
 
 ADDRESSES = """<AddressCollection>
