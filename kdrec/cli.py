@@ -109,7 +109,7 @@ def suggest(
     trust_default: Annotated[
         str,
         typer.Option(
-            metavar="low|medium|high", help="How sure to be before the default is left: better with 0.5, 0.6 or 0.9."
+            metavar="low|medium|high", help="How sure to be before the default is left: better with 0.5, 0.7 or 0.9."
         ),
     ] = "medium",
     metric: Annotated[

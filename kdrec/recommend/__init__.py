@@ -69,7 +69,7 @@ def suggest(
         Instead of a trial's price: points that an hour of trials must be expected to bring.
     trust_default : {"low", "medium", "high"}
         How much evidence is demanded before the default is left: another configuration must be better with probability
-        0.5, 0.6 or 0.9.
+        0.5, 0.7 or 0.9.
     space : Space or sequence of Configuration, optional
         Configurations that may be suggested; the first of a sequence is the default. By default those of the history
         (of the default space if it is empty).

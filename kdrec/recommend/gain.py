@@ -21,7 +21,7 @@ from kdrec.recommend.design import crash_group
 from kdrec.recommend.table import Crashes
 from kdrec.types import Configuration, Floats, Gain, Ints, TrustDefault
 
-LEAVE_PROBABILITY: Final[Mapping[TrustDefault, float]] = {"low": 0.5, "medium": 0.6, "high": 0.9}
+LEAVE_PROBABILITY: Final[Mapping[TrustDefault, float]] = {"low": 0.5, "medium": 0.7, "high": 0.9}
 """Leave the default only for a configuration that is better with this probability, by trust in the default."""
 N_TRUTHS: Final = 2000
 """Draws of the truth: a Monte Carlo error of about 0.02 standard deviations in a mean gain."""

@@ -247,7 +247,7 @@ def test_trust_in_the_default_is_the_probability_that_is_demanded_of_another():
         for net, leaves in ((z + 0.01, True), (z - 0.01, False)):
             chosen = decide(np.array([[0.0, net]]), np.array([[0.0, 1.0]]), 2, leave_z(trust))
             assert bool(chosen[0]) == (leaves and net > 0), (trust, net)
-    assert list(LEAVE_PROBABILITY.values()) == [0.5, 0.6, 0.9]
+    assert list(LEAVE_PROBABILITY.values()) == [0.5, 0.7, 0.9]
 
 
 def test_the_more_the_default_is_trusted_the_more_evidence_is_asked_for():
