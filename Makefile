@@ -17,12 +17,13 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export TOKENIZERS_PARALLELISM := false
 export GIT_PYTHON_REFRESH := quiet
 
-.PHONY: help run test lint ui lock clean replication-report
+.PHONY: help run test chaos lint ui lock clean replication-report
 
 help:
 	@echo "make run    install into $(VENV), run the quickstart study, suggest for a third task"
 	@echo "make test   install the development tools, lint, type-check, check imports, run the tests"
 	@echo "make lint   the part of make test that takes seconds"
+	@echo "make chaos  a study under 50 random faults: kills, Ctrl-C, a lost server (half an hour)"
 	@echo "make ui     browse the runs: MLflow's page on http://127.0.0.1:$(PORT) (PORT=...)"
 	@echo "make replication-report  write docs/replication.md and its figures from the trials that come with kdrec"
 	@echo "make lock   write constraints.txt anew from the ranges in pyproject.toml (TORCH='torch==X' moves torch)"
@@ -37,6 +38,9 @@ run: $(VENV)/.runtime
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+chaos: $(VENV)/.dev
+	KDREC_CHAOS_FAULTS=$${KDREC_CHAOS_FAULTS:-50} $(BIN)/python -m pytest tests/flows/test_chaos.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

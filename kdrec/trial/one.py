@@ -9,16 +9,21 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from kdrec import encoder, engine
 from kdrec.checkpoints import Checkpoint
-from kdrec.errors import KdrecError
+from kdrec.errors import KdrecError, StoreError
 from kdrec.space import canonical
 from kdrec.studies import Cell
 from kdrec.tasks import grader
 from kdrec.tracking import Store
+from kdrec.trial import outbox
 from kdrec.trial.bench import Bench, lock
-from kdrec.types import SCHEMA_VERSION, KDConfig, ModelCard, Status, TaskFeatures, Training, Trial
+from kdrec.types import SCHEMA_VERSION, KDConfig, ModelCard, TaskFeatures, Training, Trial
+
+PAUSES: Final = (1.0, 4.0, 15.0, 40.0)
+"""Seconds to wait before a trial is recorded again: a minute for a store that restarts, on top of MLflow's own."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,54 +77,88 @@ def run_trial(place: Place, config: KDConfig, seed: int) -> Trial:
     )
     with lock(bench.home, identity):
         found = place.store.find(identity)
-        return replace(found, config=config) if found else _new_trial(place, config, training, identity)
+        if not found:
+            kept = outbox.kept(bench.home, identity)
+            found = _recorded(place, training, kept) if kept else _new_trial(place, config, training, identity)
+        outbox.forget(bench.home, identity)
+        return replace(found, config=config)
 
 
 def _new_trial(place: Place, config: KDConfig, training: Training, identity: str) -> Trial:
-    run_id = place.store.start_trial(
-        place.experiment_id,
-        place.parent_run_id,
-        config=config,
-        student=place.student.name,
+    """Train a student and record it; from the end of its training on, the trial outlives a store that is away."""
+    blank = Trial(
         features=place.features,
+        student=place.student.name,
+        config=config,
         seed=training.seed,
+        status="failed",
+        val_score=None,
+        val_loss=None,
+        test_score=None,
+        seconds=0.0,
         fingerprint=identity,
-        training=training,
     )
+    run_id = _started(place, training, blank)
     checkpoint = Checkpoint(path=place.bench.home.folder("checkpoints") / f"{identity}.safetensors")
     started = time.monotonic()
-
-    def ended(status: Status, best: engine.Evaluation | None = None, test_score: float | None = None) -> Trial:
-        trial = Trial(
-            features=place.features,
-            student=place.student.name,
-            config=config,
-            seed=training.seed,
-            status=status,
-            val_score=best.score if best else None,
-            val_loss=best.loss if best else None,
-            test_score=test_score,
-            seconds=time.monotonic() - started,
-            run_id=run_id,
-            fingerprint=identity,
-        )
-        return place.store.finish_trial(run_id, trial)
-
     try:
-        best, test_score = _train(place, config, training, checkpoint, run_id)
+        outcome = _train(place, blank, training, checkpoint)
     except Exception:
         with suppress(KdrecError):  # a store that is gone must not hide what went wrong
-            ended("failed")
+            place.store.finish_trial(run_id, replace(blank, seconds=time.monotonic() - started))
         raise
-    trial = ended("completed", best, test_score) if best else ended("diverged")
+    outcome = replace(outcome, trial=replace(outcome.trial, seconds=time.monotonic() - started))
+    with suppress(KdrecError):  # on a full disk the store may still take it
+        outbox.keep(place.bench.home, outcome)
+    trial = _recorded(place, training, outcome, run_id)
     checkpoint.clear()
     return trial
 
 
-def _train(
-    place: Place, config: KDConfig, training: Training, checkpoint: Checkpoint, run_id: str
-) -> tuple[engine.Evaluation | None, float | None]:
-    """Train and log what happens; the best evaluation and its weights' test score, or None twice when it diverged."""
+def _started(place: Place, training: Training, trial: Trial) -> str:
+    """Run id of a trial that begins."""
+    assert isinstance(trial.config, KDConfig)  # nothing else is trained
+    return place.store.start_trial(
+        place.experiment_id,
+        place.parent_run_id,
+        config=trial.config,
+        student=trial.student,
+        features=trial.features,
+        seed=trial.seed,
+        fingerprint=trial.fingerprint,
+        training=training,
+    )
+
+
+def _recorded(place: Place, training: Training, outcome: outbox.Outcome, run_id: str | None = None) -> Trial:
+    """Write an outcome to the store, waiting `PAUSES` for a store that is away.
+
+    After a failure nobody knows what arrived: the trial may be there whole, or its run half-written, which another
+    replaces.
+    """
+    pauses = list(PAUSES)
+    while True:
+        try:
+            if run_id is None:
+                found = place.store.find(outcome.trial.fingerprint)
+                if found:
+                    return found
+                run_id = _started(place, training, outcome.trial)
+            place.store.log_metrics(run_id, outcome.measured)
+            return place.store.finish_trial(run_id, outcome.trial)
+        except StoreError as error:
+            if not pauses:
+                raise StoreError(
+                    f"{error}; the trial is trained and kept, and recorded when the study is run again"
+                ) from None
+        time.sleep(pauses.pop(0))
+        run_id = None
+
+
+def _train(place: Place, blank: Trial, training: Training, checkpoint: Checkpoint) -> outbox.Outcome:
+    """Train, and test the weights of the best evaluation; a run that diverged has no scores."""
+    config = blank.config
+    assert isinstance(config, KDConfig)  # nothing else is trained
     bench, task = place.bench, place.bench.task
     train, validation, test = (bench.encoded(split) for split in ("train", "validation", "test"))
     classifier = encoder.build(place.student, place.folder, task, (train, validation, test), seed=training.seed)
@@ -131,19 +170,22 @@ def _train(
         signal=bench.signal(config.teacher) if config.alpha > 0 else None,
         checkpoint=checkpoint,
     )
-    best: engine.Evaluation | None = None
+    trial = replace(blank, status="diverged")
     waiting: list[tuple[str, float, int]] = []
     for event in engine.fit(classifier, lesson, config, training, bench.accelerator):
         waiting += measured(event)
         if isinstance(event, engine.Finished):
-            best = event.best
-    test_score = None
-    if best is not None:
-        grade = grader(task, task.test, test)(engine.predict(classifier.model, classifier, test, bench.accelerator))
-        waiting += [(f"test/{name}", value, best.step) for name, value in grade.also.items()]
-        test_score = grade.score
-    place.store.log_metrics(run_id, waiting)
-    return best, test_score
+            logits = engine.predict(classifier.model, classifier, test, bench.accelerator)
+            grade = grader(task, task.test, test)(logits)
+            waiting += [(f"test/{name}", value, event.best.step) for name, value in grade.also.items()]
+            trial = replace(
+                blank,
+                status="completed",
+                val_score=event.best.score,
+                val_loss=event.best.loss,
+                test_score=grade.score,
+            )
+    return outbox.Outcome(trial=trial, measured=tuple(waiting))
 
 
 def measured(event: engine.Event) -> Sequence[tuple[str, float, int]]:
