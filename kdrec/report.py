@@ -300,6 +300,9 @@ def _evidence_line(evidence: Mapping[str, Any]) -> str:
         f"{task} ({nearness:.2f})" for task, nearness in itertools.islice(evidence.get("similarity", {}).items(), 3)
     )
     behind = f"Behind this: {_count(n_trials, 'trial')} of {_count(n_tasks, 'task')}{_origins(evidence)}"
+    own = evidence.get("n_own_trials", 0)
+    if own:
+        behind += f", {own:,} of them of this very task"
     return f"{behind}; nearest: {similar}." if similar else f"{behind}."
 
 
