@@ -95,11 +95,11 @@ class TeacherTraining:
     evaluations_per_epoch: int = 2
 
     def __post_init__(self) -> None:
+        self.runs()  # every run checks itself
         for name in ("learning_rates", "seeds"):
             values = getattr(self, name)
             if not values or len(set(values)) != len(values):
                 raise BadArgument(f"{name} of a teacher must be distinct, at least one, got {list(values)}")
-        self.runs()  # every run checks itself
         object.__setattr__(self, "learning_rates", tuple(float(rate) for rate in self.learning_rates))
 
     def runs(self) -> tuple[Training, ...]:

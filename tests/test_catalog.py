@@ -144,6 +144,13 @@ def test_a_card_file_that_is_not_as_it_should_be_is_one_sentence(tmp_path: Path,
     assert str(refused.value).startswith("cards.toml")
 
 
+@pytest.mark.parametrize("value", ["[" * 5000, "9" * 5000, "0x" + "f" * 5000, "1" + "0" * 30], ids=lambda v: v[:4])
+def test_what_toml_cannot_keep_exactly_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(BadArgument, match=r"^cards\.toml is not a TOML file: ") as refused:
+        read(tmp_path, TEACHER.replace("n_params = 400", f"n_params = {value}"))
+    assert len(str(refused.value)) < 300
+
+
 def test_one_name_in_two_files_is_refused(tmp_path: Path) -> None:
     for name in ("a.toml", "b.toml"):
         (tmp_path / name).write_text(TEACHER)
