@@ -221,6 +221,8 @@ def test_a_task_by_its_features_alone_needs_no_data(table: Path, tmp_path: Path,
         ('{"n_clases": 2}', "did you mean 'n_classes'?"),
         ("[1]", "must hold one JSON object of features"),
         ("{", "is not a JSON file"),
+        ('{"n_train": ' + "9" * 5000 + "}", "is not a JSON file: Exceeds the limit"),
+        ("[" * 5000, "is not a JSON file that can be read: nested too deeply"),
         ('{"task": "a"}', "describes the task 'a', not 'b'"),
     ],
 )

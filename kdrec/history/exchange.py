@@ -181,10 +181,11 @@ def _from_parquet(path: Path) -> tuple[list[str], Iterable[Numbered]]:
 
     try:
         table = pyarrow.parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise CorruptFile(f"{path.name} cannot be read as Parquet: {str(error).splitlines()[0]:.200}") from None
-    columns = [column.to_pylist() for column in table.columns]
-    return list(table.column_names), ((f"row {at}", row) for at, row in enumerate(zip(*columns, strict=True), 1))
+        names, columns = list(table.column_names), [column.to_pylist() for column in table.columns]
+    except (pyarrow.ArrowException, OSError, ValueError, LookupError, OverflowError) as error:
+        # a text that is no UTF-8, a time zone or a date that Python does not have: seen when cells become Python's
+        raise CorruptFile(f"{path.name} cannot be read as Parquet: {error!s:.200}") from None
+    return names, ((f"row {at}", row) for at, row in enumerate(zip(*columns, strict=True), 1))
 
 
 def _check_header(file: str, names: Sequence[str]) -> None:

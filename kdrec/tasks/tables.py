@@ -167,6 +167,8 @@ def _raw_jsonl(path: Path, text: str, wanted: Sequence[str]) -> Table:
             value = json.loads(content)
         except ValueError as error:
             raise DataError(f"{path.name}, line {line} is not JSON: {error}") from None
+        except RecursionError:
+            raise DataError(f"{path.name}, line {line} is not JSON that can be read: nested too deeply") from None
         if not isinstance(value, dict):
             raise DataError(f"{path.name}, line {line}: a JSON object was expected, got {content.strip()[:40]}")
         objects.append(value)
@@ -187,9 +189,10 @@ def _raw_parquet(path: Path, wanted: Sequence[str]) -> Table:
         schema = file.schema_arrow
         _positions(path, schema.names, wanted)
         columns = file.read(columns=list(wanted)).to_pydict()
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path.name} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
-    rows = tuple(zip(*(columns[column] for column in wanted), strict=True))
+        rows = tuple(zip(*(columns[column] for column in wanted), strict=True))
+    except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError) as error:
+        # a text that is no UTF-8, a time zone or a date that Python does not have: seen when cells become Python's
+        raise DataError(f"{path.name} cannot be read as Parquet: {error!s:.200}") from None
     names = _declared_names(schema.metadata or {}, wanted)
     return Table(path=path, rows=rows, lines=tuple(range(1, len(rows) + 1)), unit="row", names=names)
 
