@@ -113,8 +113,8 @@ def _question(table: Table, at: int) -> Row:
     wording, starts = (_list(answers[key]) for key in ("text", "answer_start"))
     if len(wording) != len(starts):
         raise DataError(f"{where}: {len(wording)} answers and {len(starts)} starts; every answer needs one start")
-    pairs = dict.fromkeys(zip(starts, wording, strict=True))
-    return Row(texts=texts, spans=tuple(_span(texts[1], start, answer, where) for start, answer in pairs))
+    spans = [_span(texts[1], start, answer, where) for start, answer in zip(starts, wording, strict=True)]
+    return Row(texts=texts, spans=tuple(dict.fromkeys(spans)))
 
 
 def _list(value: Any) -> list[Any]:
