@@ -48,6 +48,11 @@ def count(name: str, value: object, low: int = 1) -> None:
         raise BadArgument(f"{name} must be a whole number of at least {low}, got {shown(value)}")
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written: JSON may spell half a surrogate pair, which no encoding has."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def as_floats(noun: object, *names: str) -> None:
     """Give 1 and 1.0 one spelling, and so one hash."""
     for name in names:

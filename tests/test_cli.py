@@ -285,6 +285,21 @@ def test_show_prints_a_table_or_json(table: Path, capsys: Captured, home: Home) 
     assert [Trial.from_row(row) for row in rows] == list(history.read_table(table))
 
 
+def test_a_name_in_a_history_cannot_speak_to_the_terminal(tmp_path: Path, capsys: Captured, home: Home) -> None:
+    name = "a\x1b[2J\x9b1mb\x00\rc"
+    history.write_table(History(tuple(trials(name))), tmp_path / "odd.csv")
+    run("history", "import", tmp_path / "odd.csv", home=home)
+    capsys.readouterr()
+    assert run("history", "show", "--limit", "1", home=home) == 0
+    said = capsys.readouterr().out
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", said)
+    assert "[2J" in said
+    assert run("history", "show", "--json", home=home) == 0
+    said = capsys.readouterr().out
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", said)
+    assert {row["task"] for row in json.loads(said)} == {name}
+
+
 def test_a_truncated_history_is_refused_and_not_used(table: Path, capsys: Captured, home: Home) -> None:
     run("history", "import", table, home=home)
     capsys.readouterr()

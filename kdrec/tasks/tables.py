@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from kdrec.checks import is_unicode
 from kdrec.errors import DataError, did_you_mean
 
 Cell = str | None
@@ -231,10 +232,6 @@ def _cell(path: Path, where: str, value: Any) -> Cell:
     if isinstance(value, (list, dict, bytes)):
         raise DataError(f"{path.name}, {where}: text or a number was expected, got {str(value)[:40]}")
     text = str(value)
-    if "\0" in text or not _is_unicode(text):
+    if "\0" in text or not is_unicode(text):
         raise DataError(f"{path.name}, {where}: text holds a NUL or half a surrogate pair, which no tokenizer reads")
     return text
-
-
-def _is_unicode(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
