@@ -82,7 +82,10 @@ def read_raw(path: Path, wanted: Sequence[str]) -> Table:
 
 def decode(path: Path) -> str:
     """Text of a UTF-8 file (a byte order mark is accepted); otherwise the first offending byte is named."""
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{path.name} is UTF-16 text; save it as UTF-8")
     if b"\0" in data:
@@ -103,7 +106,11 @@ def _line(data: bytes, at: int) -> int:
 
 def check_file(path: Path) -> None:
     """Refuse what is no file of a known kind, with the nearest name."""
-    if not path.exists():
+    try:
+        missing = not path.exists()
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    if missing:
         folder = path.parent
         siblings = [p.name for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS] if folder.is_dir() else []
         raise DataError(f"no file at {path}{did_you_mean(path.name, siblings)}")

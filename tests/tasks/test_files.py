@@ -243,6 +243,15 @@ def test_a_missing_file_an_unknown_kind_and_a_folder_are_refused_by_name(tmp_pat
         load(write(GOOD, "reviews.xlsx"))
     with pytest.raises(DataError, match="is a folder"):
         load(tmp_path)
+    with pytest.raises(DataError, match=r"a\.csv cannot be read: File name too long$"):
+        load(tmp_path / f"{'a' * 300}.csv")
+    with pytest.raises(DataError, match="no file at "):
+        load(tmp_path / "a\0b.csv")
+    gone = write(GOOD, "a\0b.csv".replace("\0", "-"))
+    gone.unlink()
+    gone.symlink_to(gone)  # a link to itself cannot be followed
+    with pytest.raises(DataError):
+        load(gone)
 
 
 def test_a_label_that_only_the_test_file_has_is_refused(write):
