@@ -355,6 +355,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
         linked(data.parents[1], data.parents[1].rename(data.parents[4] / "elsewhere")),
     ),
     "manifest cut": lambda data: os.truncate(data.parents[1] / "manifest.json", 30),
+    "manifest nested too deeply": lambda data: (data.parents[1] / "manifest.json").write_text("[" * 5000),
     "manifest of another shape": lambda data: (data.parents[1] / "manifest.json").write_text("[]"),
     "manifest gone": lambda data: (data.parents[1] / "manifest.json").unlink(),
 }
