@@ -142,7 +142,7 @@ def _build(values: Mapping[str, Any], where: str) -> ModelCard:
         if field.name not in values and field.name not in ("layers", "teacher"):
             raise BadArgument(f"{where}: the key {field.name!r} is missing")
     for key in ("name", "source", "licence"):
-        if not isinstance(values[key], str):
+        if not isinstance(values[key], str) or not values[key].strip():
             raise BadArgument(f"{where}: {key} must be a text, got {values[key]!r}")
     try:
         return ModelCard(**{**values, "layers": None if layers is None else tuple(layers)})

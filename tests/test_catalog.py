@@ -133,6 +133,8 @@ def test_a_cut_student_has_everything_else_from_its_teacher(tmp_path: Path) -> N
         (TEACHER + "[students.s]\nlayers = 2\nn_params = 3", "layers must be a list of whole numbers, got 2"),
         (TEACHER + '[students.s]\nlayers = ["0"]\nn_params = 3', "layers must be a list of whole numbers"),
         (TEACHER + "[students.s]\nlayers = [0]", "\\[students.s\\]: the key 'n_params' is missing"),
+        (TEACHER.replace("file:big", " "), "source must be a text, got ' '"),
+        (TEACHER.replace("MIT", ""), "licence must be a text, got ''"),
         (TEACHER + '[students.s]\nsource = "file:x"\nn_params = 3', "the key 'licence' is missing"),
         (TEACHER + "[students.s]\nlayer = [0]\nn_params = 3", "unknown key 'layer'; did you mean 'layers'"),
         (TEACHER + '[students."a/b"]\nlayers = [0]\nn_params = 3', "model must be a name"),
