@@ -548,6 +548,20 @@ def test_a_parquet_cell_that_python_cannot_hold_is_refused(tmp_path: Path, cell:
         history.read_table(tmp_path / "h.parquet")
 
 
+@pytest.mark.parametrize("trial", [TRIAL, FOREIGN], ids=["own", "foreign"])
+def test_a_damaged_sign_in_a_number_is_refused_and_never_read_as_white_space(tmp_path: Path, trial: Trial) -> None:
+    path = tmp_path / "h.csv"
+    history.write_table(History((replace(trial, seconds=31.257),)), path)
+    good = path.read_bytes()
+    for before, after in ((b"31.257", b"31.25\x1e"), (b"0.001", b"0.00\x1f"), (b"31.257", b"\x1c1.257")):
+        path.write_bytes(good.replace(before, after))
+        if after in path.read_bytes():
+            with pytest.raises(DataError, match="number"):
+                history.read_table(path)
+    path.write_bytes(good.replace(b"31.257", b" 31.257 "))
+    assert history.read_table(path).trials[0].seconds == 31.257
+
+
 def test_a_table_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(KdrecError, match="there is no folder"):
         history.write_table(History((TRIAL,)), tmp_path / "absent" / "h.csv")

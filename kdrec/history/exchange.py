@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from kdrec.config import NUMBER_TEXT
+from kdrec.config import CONTROLS, NUMBER_TEXT
 from kdrec.errors import BadArgument, CorruptFile, DataError, NoHistory, did_you_mean
 from kdrec.history.columns import COLUMNS, FINISHED, NEEDED_COLUMNS, Column, Kind, identities, row_of
 from kdrec.sources import atomic_write
@@ -247,7 +247,7 @@ def _value(column: Column, cell: Any) -> str | int | float | None:
         return cell if isinstance(cell, str) else None
     if isinstance(cell, str):
         form, text = (_WHOLE if column.kind == "whole" else NUMBER_TEXT), cell.strip()
-        if not form.fullmatch(text):
+        if not form.fullmatch(text) or CONTROLS.search(cell):
             return None
         cell = int(text.partition(".")[0]) if column.kind == "whole" else float(text)
     if isinstance(cell, bool) or not isinstance(cell, (int, float)) or not math.isfinite(cell):
