@@ -6,13 +6,13 @@ where they are loaded.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from kdrec.checks import decoded_toml
 from kdrec.errors import BadArgument, did_you_mean
 from kdrec.types import ModelCard
 
@@ -104,8 +104,8 @@ def read_file(path: Path) -> tuple[ModelCard, ...]:
         When the file is not TOML, or a key is missing, unknown or has a wrong value.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        tables = decoded_toml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise BadArgument(f"{path.name} is not a TOML file: {error}") from None
     _check_keys(tables, {"teacher", "students"}, path.name)
     if "teacher" not in tables:
@@ -142,7 +142,7 @@ def _build(values: Mapping[str, Any], where: str) -> ModelCard:
         if field.name not in values and field.name not in ("layers", "teacher"):
             raise BadArgument(f"{where}: the key {field.name!r} is missing")
     for key in ("name", "source", "licence"):
-        if not isinstance(values[key], str):
+        if not isinstance(values[key], str) or not values[key].strip():
             raise BadArgument(f"{where}: {key} must be a text, got {values[key]!r}")
     try:
         return ModelCard(**{**values, "layers": None if layers is None else tuple(layers)})

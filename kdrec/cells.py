@@ -61,8 +61,9 @@ class Override:
             for key in given:
                 if key not in known:
                     raise BadArgument(f"[[override]] {name}: unknown key {key!r}{did_you_mean(key, known)}")
-        if isinstance(self.teacher.get("learning_rates", []), (int, float)):
-            raise BadArgument("[[override]] teacher: learning_rates must be a list")
+        for key in ("learning_rates", "seeds"):
+            if not isinstance(self.teacher.get(key, []), (list, tuple)):
+                raise BadArgument(f"[[override]] teacher: {key} must be a list, got {self.teacher[key]!r}")
         if "max_length" in self.teacher:
             raise BadArgument("[[override]]: teacher and students read the same text: give max_length beside the task")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+import tomllib
 from collections.abc import Iterable
+from typing import Any
 
 from kdrec.errors import BadArgument
 
@@ -43,13 +45,39 @@ def shown(value: object) -> str:
 def count(name: str, value: object, low: int = 1) -> None:
     """Refuse what is no whole number of at least `low`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise BadArgument(f"{name} must be a whole number of at least {low}, got {value!r}")
+        raise BadArgument(f"{name} must be a whole number of at least {low}, got {shown(value)}")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written: JSON may spell half a surrogate pair, which no encoding has."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def as_floats(noun: object, *names: str) -> None:
     """Give 1 and 1.0 one spelling, and so one hash."""
     for name in names:
         object.__setattr__(noun, name, float(getattr(noun, name)) + 0.0)  # -0.0 is 0.0
+
+
+def decoded_toml(text: str) -> dict[str, Any]:
+    """The table that a TOML text spells; the reason alone when it spells none that TOML promises to keep exactly."""
+    try:
+        table = tomllib.loads(text)
+    except RecursionError:
+        raise BadArgument("its values are nested too deeply") from None
+    except ValueError as error:  # TOMLDecodeError, and whole numbers of thousands of digits
+        raise BadArgument(str(error)) from None
+    if not _in_64_bits(table):
+        raise BadArgument("a whole number is beyond the 64 bits of TOML")
+    return table
+
+
+def _in_64_bits(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(_in_64_bits, value.values()))
+    if isinstance(value, list):
+        return all(map(_in_64_bits, value))
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

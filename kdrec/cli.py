@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -305,13 +306,22 @@ def _watched(cells: Iterator[CellReplay]) -> Iterator[CellReplay]:
 
 
 def _print(renderable: RenderableType) -> None:
+    """Print for a person; a control sign in the name of a task must not speak to the terminal."""
     from rich.console import Console
+    from rich.segment import Segment, Segments
 
-    Console().print(renderable)
+    console = Console()
+    drawn = (Segment(_shown(text), style) for text, style, control in console.render(renderable) if not control)
+    console.print(Segments(drawn), end="")
+
+
+def _shown(text: str) -> str:
+    """Text with its control signs spelled as JSON spells them; line breaks stay."""
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda sign: f"\\u{ord(sign[0]):04x}", text)
 
 
 def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    typer.echo(_shown(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,6 +25,8 @@ SortKey = tuple[tuple[str, bool, float, str], ...]
 KNOBS: Final = ("alpha", "distance", "teacher", "tau_t", "tau_s")
 NUMBER_TEXT: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 """How a finite number is written in a table."""
+CONTROLS: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
+"""Signs of a damaged cell. Python strips some of them as white space, and what is left may read as another number."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -230,7 +232,7 @@ def _knob_value(name: str, value: object) -> KnobValue:
     """A value in its one spelling; refused when it is neither a finite number nor a word."""
     if isinstance(value, bool):
         return str(value)
-    text = value.strip() if isinstance(value, str) else ""
+    text = value.strip() if isinstance(value, str) and not CONTROLS.search(value) else ""
     if is_finite(value) or NUMBER_TEXT.fullmatch(text):
         made = float(value) + 0.0  # type: ignore[arg-type]  # -0.0 is 0.0
         if math.isfinite(made):

@@ -131,7 +131,13 @@ def _config(card: ModelCard, folder: Path) -> Any:
     """Configuration of the source, cut to the layers that the card keeps."""
     if not (folder / "config.json").exists():
         raise SourceError(f"{folder.name} holds no config.json, so it is no encoder that model {card.name!r} could be")
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        found = config.num_hidden_layers, config.hidden_size, config.vocab_size, config.pad_token_id
+    except Exception as error:  # each of transformers' configurations raises errors of its own
+        raise SourceError(f"the config.json of model {card.name!r} cannot be used: {error!s:.200}") from None
+    if not all(type(value) is int and value >= 0 for value in found[:3]):
+        raise SourceError(f"the config.json of model {card.name!r} must count layers, hidden size and vocabulary")
     kept = tuple(range(config.num_hidden_layers)) if card.layers is None else card.layers
     if kept[-1] >= config.num_hidden_layers or len(kept) != card.n_layers or config.hidden_size != card.hidden_size:
         raise MismatchError(

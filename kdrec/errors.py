@@ -8,10 +8,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Final
+
+MOST_LETTERS: Final = 2000
+"""A longer sentence loses its middle: the word of a file that made it so long is no help to anyone."""
 
 
 class KdrecError(Exception):
-    """Something the user or the world has to put right; the text says what was expected and what came."""
+    """Something the user or the world has to put right; the text says what was expected and what came.
+
+    Words of a file may stand in the text, so it is made one line that a terminal shows as it is.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(_one_line(text))
 
 
 class BadArgument(KdrecError, ValueError):
@@ -40,6 +50,18 @@ class StoreError(KdrecError):
 
 class NoHistory(KdrecError):
     """A history without a single usable row."""
+
+
+def _one_line(text: str) -> str:
+    r"""Text without line breaks, and with terminal controls spelled out.
+
+    >>> _one_line("known are a\nb, \x1b[2J")
+    'known are a b, \\x1b[2J'
+    """
+    line = " ".join(part.strip() for part in text.splitlines())
+    if not line.isprintable():
+        line = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line)
+    return line if len(line) <= MOST_LETTERS else f"{line[: MOST_LETTERS - 300]} ... {line[-250:]}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

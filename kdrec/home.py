@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -16,7 +16,8 @@ class Home:
     """Absolute folder of one installation, and the URI of the MLflow store its studies write to."""
 
     root: Path
-    tracking_uri: str
+    tracking_uri: str = field(repr=False)
+    """May hold a password: it is in no text of a home."""
 
     @classmethod
     def from_env(cls) -> Home:

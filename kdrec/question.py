@@ -132,8 +132,10 @@ def read_features(path: Path, name: str | None = None) -> TaskFeatures:
     """Read meta-features from a JSON object; `name` is the task's name when the file gives none."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise DataError(f"{path} is not a JSON file: {error}") from None
+    except RecursionError:
+        raise DataError(f"{path} is not a JSON file that can be read: nested too deeply") from None
     except FileNotFoundError:
         raise DataError(f"no features file at {path}") from None
     if not isinstance(values, dict):

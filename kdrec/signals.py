@@ -12,7 +12,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from safetensors.numpy import save
 from kdrec.errors import CorruptFile, MismatchError
 from kdrec.examples import Ints, offsets_of, runs
 from kdrec.sources import atomic_write
+
+_FORM: Final = {"ids": ("<i8", 1), "logits": ("<f4", 2), "counts": ("<i8", 1)}
+"""Type and dimensions of every array of a file."""
 
 
 def signal_key(*, checkpoint: str, data: str, tokenizer: str, max_length: int) -> str:
@@ -47,6 +50,7 @@ class TeacherSignal:
         ids_N, logits_RC = self.ids_N, self.logits_RC
         counts_N = np.ones(len(ids_N), dtype=np.int64) if self.counts_N is None else self.counts_N
         fits = len(counts_N) == len(ids_N) > 0 and logits_RC.ndim == 2 and int(counts_N.sum()) == len(logits_RC)
+        fits = fits and int(counts_N.min()) >= 0
         if not fits or logits_RC.dtype != np.float32:
             raise MismatchError(
                 "a teacher signal needs one fp32 row of logits for each place of an example (where a head is read once "
@@ -102,6 +106,8 @@ class TeacherSignal:
             raise CorruptFile(f"the cached teacher logits {path.name} cannot be read: {error}") from None
         if header.get("sha256") != _content_hash(header.get("key", ""), *tensors.values()):
             raise CorruptFile(f"the cached teacher logits {path.name} do not match their recorded hash")
+        if any((array.dtype.str, array.ndim) != _FORM[name] for name, array in tensors.items()):
+            raise CorruptFile(f"the cached teacher logits {path.name} are not of the form they are written in")
         if header.get("key") != key:
             raise MismatchError(
                 f"the cached teacher logits {path.name} belong to another teacher, task, tokenizer or length: "

@@ -6,7 +6,6 @@ Only the form of the file is known here. Whether a task or a student exists is a
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Literal, Self, TypeVar
 from kdrec.cells import OVERRIDE_KEYS, Override
 from kdrec.cells import Cell as Cell
 from kdrec.cells import RowLimits as RowLimits
+from kdrec.checks import decoded_toml
 from kdrec.errors import BadArgument, DataError, did_you_mean
 from kdrec.space import Space, canonical
 from kdrec.types import TRUSTS, KDConfig, TeacherTraining, Training, TrustDefault, check_name
@@ -196,17 +196,9 @@ class Study:
     def load(cls, path: str | Path) -> Self:
         """Read a study file."""
         path = Path(path)
-        try:
-            study = cls.from_dict(tomllib.loads(path.read_text(encoding="utf-8")), where=path.name)
-            base = path.resolve().parent
-            return replace(study, data={name: data.located(base) for name, data in study.data.items()})
-        except FileNotFoundError:
-            near = did_you_mean(path.stem, (p.stem for p in path.parent.glob("*.toml")))
-            raise DataError(f"no study file at {path}{near}") from None
-        except OSError as error:
-            raise DataError(f"the study file {path} cannot be read: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise DataError(f"{path.name} is not a TOML file: {error}") from None
+        study = cls.from_dict(_decoded(path), where=path.name)
+        base = path.resolve().parent
+        return replace(study, data={name: data.located(base) for name, data in study.data.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; `from_dict` is the inverse."""
@@ -220,6 +212,18 @@ class Study:
         }
         table["override"] = [override.to_dict() for override in self.overrides]
         return _plain(table)  # type: ignore[no-any-return]
+
+
+def _decoded(path: Path) -> dict[str, Any]:
+    try:
+        return decoded_toml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = did_you_mean(path.stem, (p.stem for p in path.parent.glob("*.toml")))
+        raise DataError(f"no study file at {path}{near}") from None
+    except OSError as error:
+        raise DataError(f"the study file {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"{path.name} is not a TOML file: {error}") from None
 
 
 def _plain(value: Any) -> Any:
@@ -252,12 +256,16 @@ def _build(kind: type[T], table: Any, where: str, barred: tuple[str, ...] = ()) 
     for key in needed:
         if key not in table:
             raise BadArgument(f"{where}: the key {key!r} is missing")
+    mixed_up = BadArgument(f"{where}: lists and single values are mixed up in {dict(table)!r}")
+    lists = {f.name for f in fields(kind) if isinstance(f.default, tuple)}  # type: ignore[arg-type]
+    if any(not isinstance(table[key], list) for key in lists.intersection(table)):
+        raise mixed_up  # a text would pass for the list of its letters, a table for that of its keys
     try:
         return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
     except BadArgument as error:
         raise BadArgument(f"{where}: {error}") from None
     except TypeError:
-        raise BadArgument(f"{where}: lists and single values are mixed up in {dict(table)!r}") from None
+        raise mixed_up from None
 
 
 def _override(entry: Any, where: str) -> Override:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Literal, Self
 
-from kdrec.checks import as_floats, count, number, one_of
+from kdrec.checks import as_floats, count, is_unicode, number, one_of
 from kdrec.checks import check_name as check_name
 from kdrec.config import BASELINE_CONFIG as BASELINE_CONFIG
 from kdrec.config import DEFAULT_CONFIG as DEFAULT_CONFIG
@@ -95,11 +95,11 @@ class TeacherTraining:
     evaluations_per_epoch: int = 2
 
     def __post_init__(self) -> None:
+        self.runs()  # every run checks itself
         for name in ("learning_rates", "seeds"):
             values = getattr(self, name)
             if not values or len(set(values)) != len(values):
                 raise BadArgument(f"{name} of a teacher must be distinct, at least one, got {list(values)}")
-        self.runs()  # every run checks itself
         object.__setattr__(self, "learning_rates", tuple(float(rate) for rate in self.learning_rates))
 
     def runs(self) -> tuple[Training, ...]:
@@ -186,7 +186,7 @@ class TaskFeatures:
     teacher_params: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.task, str) or not self.task:
+        if not isinstance(self.task, str) or not self.task or not is_unicode(self.task):
             raise BadArgument(f"task must be a name, got {self.task!r}")
         if self.family is not None:
             one_of("family", self.family, FAMILIES)

@@ -133,6 +133,8 @@ def test_a_cut_student_has_everything_else_from_its_teacher(tmp_path: Path) -> N
         (TEACHER + "[students.s]\nlayers = 2\nn_params = 3", "layers must be a list of whole numbers, got 2"),
         (TEACHER + '[students.s]\nlayers = ["0"]\nn_params = 3', "layers must be a list of whole numbers"),
         (TEACHER + "[students.s]\nlayers = [0]", "\\[students.s\\]: the key 'n_params' is missing"),
+        (TEACHER.replace("file:big", " "), "source must be a text, got ' '"),
+        (TEACHER.replace("MIT", ""), "licence must be a text, got ''"),
         (TEACHER + '[students.s]\nsource = "file:x"\nn_params = 3', "the key 'licence' is missing"),
         (TEACHER + "[students.s]\nlayer = [0]\nn_params = 3", "unknown key 'layer'; did you mean 'layers'"),
         (TEACHER + '[students."a/b"]\nlayers = [0]\nn_params = 3', "model must be a name"),
@@ -142,6 +144,13 @@ def test_a_card_file_that_is_not_as_it_should_be_is_one_sentence(tmp_path: Path,
     with pytest.raises(BadArgument, match=sentence) as refused:
         read(tmp_path, text)
     assert str(refused.value).startswith("cards.toml")
+
+
+@pytest.mark.parametrize("value", ["[" * 5000, "9" * 5000, "0x" + "f" * 5000, "1" + "0" * 30], ids=lambda v: v[:4])
+def test_what_toml_cannot_keep_exactly_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(BadArgument, match=r"^cards\.toml is not a TOML file: ") as refused:
+        read(tmp_path, TEACHER.replace("n_params = 400", f"n_params = {value}"))
+    assert len(str(refused.value)) < 300
 
 
 def test_one_name_in_two_files_is_refused(tmp_path: Path) -> None:

@@ -221,6 +221,8 @@ def test_a_task_by_its_features_alone_needs_no_data(table: Path, tmp_path: Path,
         ('{"n_clases": 2}', "did you mean 'n_classes'?"),
         ("[1]", "must hold one JSON object of features"),
         ("{", "is not a JSON file"),
+        ('{"n_train": ' + "9" * 5000 + "}", "is not a JSON file: Exceeds the limit"),
+        ("[" * 5000, "is not a JSON file that can be read: nested too deeply"),
         ('{"task": "a"}', "describes the task 'a', not 'b'"),
     ],
 )
@@ -281,6 +283,21 @@ def test_show_prints_a_table_or_json(table: Path, capsys: Captured, home: Home) 
     assert run("history", "show", "--json", home=home) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [Trial.from_row(row) for row in rows] == list(history.read_table(table))
+
+
+def test_a_name_in_a_history_cannot_speak_to_the_terminal(tmp_path: Path, capsys: Captured, home: Home) -> None:
+    name = "a\x1b[2J\x9b1mb\x00\rc"
+    history.write_table(History(tuple(trials(name))), tmp_path / "odd.csv")
+    run("history", "import", tmp_path / "odd.csv", home=home)
+    capsys.readouterr()
+    assert run("history", "show", "--limit", "1", home=home) == 0
+    said = capsys.readouterr().out
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", said)
+    assert "[2J" in said
+    assert run("history", "show", "--json", home=home) == 0
+    said = capsys.readouterr().out
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", said)
+    assert {row["task"] for row in json.loads(said)} == {name}
 
 
 def test_a_truncated_history_is_refused_and_not_used(table: Path, capsys: Captured, home: Home) -> None:

@@ -172,6 +172,39 @@ def test_a_folder_without_a_configuration_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '"bert"',
+        "{}",
+        '{"model_type": "no-such-model", "auto_map": {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}}',
+        '{"model_type": "bert", "hidden_size": "32"}',
+        '{"model_type": "bert", "num_hidden_layers": [2]}',
+        '{"model_type": "bert", "vocab_size": -1}',
+        '{"model_type": "clip"}',
+    ],
+)
+def test_a_configuration_that_is_none_is_one_sentence_and_its_code_never_runs(tmp_path: Path, content: str):
+    folder = write_encoder(tmp_path / "m")
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    (folder / "config.json").write_text(content)
+    with pytest.raises(SourceError, match=r"the config\.json of model 'tiny-random' "):
+        build(card_of(), folder, THREE, (SPLIT,), seed=0)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_code_of_a_checkpoint_of_a_known_kind_never_runs(tmp_path: Path):
+    folder = write_encoder(tmp_path / "m")
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    names = {name: f"evil.{name}" for name in ("AutoConfig", "AutoModel", "AutoModelForSequenceClassification")}
+    config = {**json.loads((folder / "config.json").read_text()), "auto_map": names}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert type(build(card_of(), folder, THREE, (SPLIT,), seed=0).model).__module__.startswith("transformers.")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
     ("card", "words"),
     [
         (card_of(layers=(0, 5)), r"keeps 2 layers \[0, 5\] of hidden size 32, but its source has 4 of hidden size 32"),

@@ -10,6 +10,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -526,6 +528,38 @@ def test_files_that_are_no_tables_are_refused_in_words(tmp_path: Path) -> None:
         with pytest.raises(error, match=words) as caught:
             history.read_table(tmp_path / name)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")),
+        pa.array([2**30], pa.date32()),
+        pa.array([2**62], pa.timestamp("us")),
+        pa.array([1], pa.timestamp("us", "No/Where")),
+    ],
+    ids=lambda cell: str(cell.type),
+)
+def test_a_parquet_cell_that_python_cannot_hold_is_refused(tmp_path: Path, cell: pa.Array) -> None:
+    history.write_table(History((TRIAL,)), tmp_path / "h.parquet")
+    table = pq.read_table(tmp_path / "h.parquet")
+    pq.write_table(table.set_column(table.column_names.index("task"), "task", cell), tmp_path / "h.parquet")
+    with pytest.raises(CorruptFile, match=r"^h\.parquet cannot be read as Parquet: "):
+        history.read_table(tmp_path / "h.parquet")
+
+
+@pytest.mark.parametrize("trial", [TRIAL, FOREIGN], ids=["own", "foreign"])
+def test_a_damaged_sign_in_a_number_is_refused_and_never_read_as_white_space(tmp_path: Path, trial: Trial) -> None:
+    path = tmp_path / "h.csv"
+    history.write_table(History((replace(trial, seconds=31.257),)), path)
+    good = path.read_bytes()
+    for before, after in ((b"31.257", b"31.25\x1e"), (b"0.001", b"0.00\x1f"), (b"31.257", b"\x1c1.257")):
+        path.write_bytes(good.replace(before, after))
+        if after in path.read_bytes():
+            with pytest.raises(DataError, match="number"):
+                history.read_table(path)
+    path.write_bytes(good.replace(b"31.257", b" 31.257 "))
+    assert history.read_table(path).trials[0].seconds == 31.257
 
 
 def test_a_table_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:

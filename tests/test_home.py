@@ -25,6 +25,11 @@ def test_the_environment_places_the_home_and_its_store(tmp_path: Path, monkeypat
     assert Home.from_env().store_file == tmp_path / "other.db"
 
 
+def test_the_text_of_a_home_shows_no_password() -> None:
+    home = Home(root=Path("/x"), tracking_uri="http://ada:s3cret@host")
+    assert "s3cret" not in f"{home} {home!r}"
+
+
 def test_without_a_word_the_home_is_beside_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Home.from_env().root == tmp_path / ".kdrec"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from kdrec.errors import CorruptFile, MismatchError
-from kdrec.signals import TeacherSignal, signal_key
+from kdrec.signals import TeacherSignal, _content_hash, signal_key
 
 
 def a_signal(n: int = 4, key: str = "k" * 64) -> TeacherSignal:
@@ -114,7 +115,25 @@ def test_logits_at_several_places_come_back_by_id_whatever_their_order(tmp_path:
         read.lookup(np.array([10, 11]))
 
 
-@pytest.mark.parametrize("counts", [[1, 2], [1, 2, 3, 4], [1, 1, 1]])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ids": np.array([[10], [20]])},
+        {"ids": np.array([1.5, 2.5])},
+        {"ids": np.array([10, 20], np.int32)},
+        {"logits": np.zeros((3, 2), np.float64)},
+        {"counts": np.array([1.0, 2.0])},
+    ],
+)
+def test_a_file_of_another_form_is_refused_though_its_hash_be_right(tmp_path: Path, change: dict[str, np.ndarray]):
+    tensors = {"ids": np.array([10, 20]), "logits": np.zeros((3, 2), np.float32), "counts": np.array([1, 2]), **change}
+    made = _content_hash("k", *tensors.values())
+    (tmp_path / "s").write_bytes(save(tensors, metadata={"key": "k", "sha256": made}))
+    with pytest.raises(CorruptFile, match="not of the form they are written in"):
+        TeacherSignal.load(tmp_path / "s", key="k")
+
+
+@pytest.mark.parametrize("counts", [[1, 2], [1, 2, 3, 4], [1, 1, 1], [7, 2, -3]])
 def test_places_that_do_not_add_up_are_refused(counts: list[int]):
     with pytest.raises(MismatchError, match="one fp32 row of logits for each place"):
         TeacherSignal(key="k", ids_N=np.arange(3), logits_RC=np.zeros((6, 2), np.float32), counts_N=np.array(counts))

@@ -335,6 +335,12 @@ def change(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
 
 
+def linked(path: Path, elsewhere: Path) -> None:
+    """Put a link in the place of a file or a folder."""
+    path.unlink(missing_ok=True)
+    path.symlink_to(elsewhere)
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "one bit": lambda data: change(data / "deep" / "b.bin"),
     "truncated": lambda data: os.truncate(data / "deep" / "b.bin", 100_000),
@@ -342,7 +348,14 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "one file gone": lambda data: (data / "a.csv").unlink(),
     "one file more": lambda data: (data / "c.csv").write_bytes(b""),
     "all gone": lambda data: shutil.rmtree(data),
+    "a link to other bytes": lambda data: linked(data / "a.csv", data.parents[1] / "manifest.json"),
+    "a link to the same bytes elsewhere": lambda data: linked(data, data.rename(data.parents[4] / "elsewhere")),
+    "all a link to other bytes": lambda data: (
+        change(data / "a.csv"),
+        linked(data.parents[1], data.parents[1].rename(data.parents[4] / "elsewhere")),
+    ),
     "manifest cut": lambda data: os.truncate(data.parents[1] / "manifest.json", 30),
+    "manifest nested too deeply": lambda data: (data.parents[1] / "manifest.json").write_text("[" * 5000),
     "manifest of another shape": lambda data: (data.parents[1] / "manifest.json").write_text("[]"),
     "manifest gone": lambda data: (data.parents[1] / "manifest.json").unlink(),
 }

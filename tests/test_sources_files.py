@@ -106,6 +106,33 @@ def test_safetensors_on_a_full_disk_says_the_same_sentence(tmp_path: Path) -> No
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("points_to", ["a folder", "nothing"])
+def test_a_link_in_the_place_of_a_folder_is_replaced_and_what_it_points_to_is_not_touched(
+    tmp_path: Path, points_to: str
+) -> None:
+    (tmp_path / "cache").mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    if points_to == "a folder":
+        elsewhere.mkdir()
+        (elsewhere / "theirs").write_bytes(b"theirs")
+    (tmp_path / "cache" / "kept").symlink_to(elsewhere)
+    with atomic_folder(tmp_path / "cache" / "kept") as fresh:
+        (fresh / "ours").write_bytes(b"ours")
+    assert not (tmp_path / "cache" / "kept").is_symlink()
+    assert os.listdir(tmp_path / "cache" / "kept") == ["ours"]
+    assert os.listdir(tmp_path / "cache") == ["kept"]
+    assert not elsewhere.exists() or os.listdir(elsewhere) == ["theirs"]
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_and_what_it_points_to_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_bytes(b"theirs")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "kept").symlink_to(tmp_path / "theirs")
+    atomic_write(tmp_path / "cache" / "kept", b"ours")
+    assert not (tmp_path / "cache" / "kept").is_symlink()
+    assert (tmp_path / "theirs").read_bytes() == b"theirs"
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, ZeroDivisionError])
 def test_interrupted_write_keeps_the_old_content(tmp_path: Path, stop: type[BaseException]) -> None:
     (tmp_path / "file").write_bytes(b"old")

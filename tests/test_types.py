@@ -309,3 +309,10 @@ def test_a_suggestion_of_foreign_knobs_names_them_as_they_were_named():
     table = json.loads(json.dumps(suggestion.to_dict()))
     assert table["config"] == {"loss": "kl", "lr": 0.001}
     assert table["next"] == [{"config": {"loss": "kl", "lr": 0.001}, "worth": 0.5}]
+
+
+@pytest.mark.parametrize("task", ["", 3, None, "\ud800", "a\udfff"])
+def test_a_task_has_a_name_that_can_be_written(task: object) -> None:
+    with pytest.raises(BadArgument, match=r"^task must be a name, got ") as refused:
+        TaskFeatures(task=task)  # type: ignore[arg-type]
+    assert str(refused.value).encode()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from kdrec.config import NUMBER_TEXT
+from kdrec.config import CONTROLS, NUMBER_TEXT
 from kdrec.errors import BadArgument, CorruptFile, DataError, NoHistory, did_you_mean
 from kdrec.history.columns import COLUMNS, FINISHED, NEEDED_COLUMNS, Column, Kind, identities, row_of
 from kdrec.sources import atomic_write
@@ -181,10 +181,11 @@ def _from_parquet(path: Path) -> tuple[list[str], Iterable[Numbered]]:
 
     try:
         table = pyarrow.parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise CorruptFile(f"{path.name} cannot be read as Parquet: {str(error).splitlines()[0]:.200}") from None
-    columns = [column.to_pylist() for column in table.columns]
-    return list(table.column_names), ((f"row {at}", row) for at, row in enumerate(zip(*columns, strict=True), 1))
+        names, columns = list(table.column_names), [column.to_pylist() for column in table.columns]
+    except (pyarrow.ArrowException, OSError, ValueError, LookupError, OverflowError) as error:
+        # a text that is no UTF-8, a time zone or a date that Python does not have: seen when cells become Python's
+        raise CorruptFile(f"{path.name} cannot be read as Parquet: {error!s:.200}") from None
+    return names, ((f"row {at}", row) for at, row in enumerate(zip(*columns, strict=True), 1))
 
 
 def _check_header(file: str, names: Sequence[str]) -> None:
@@ -246,7 +247,7 @@ def _value(column: Column, cell: Any) -> str | int | float | None:
         return cell if isinstance(cell, str) else None
     if isinstance(cell, str):
         form, text = (_WHOLE if column.kind == "whole" else NUMBER_TEXT), cell.strip()
-        if not form.fullmatch(text):
+        if not form.fullmatch(text) or CONTROLS.search(cell):
             return None
         cell = int(text.partition(".")[0]) if column.kind == "whole" else float(text)
     if isinstance(cell, bool) or not isinstance(cell, (int, float)) or not math.isfinite(cell):

@@ -93,7 +93,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         try:
             temporary.mkdir(mode=0o700)
             yield temporary
-            if path.exists():
+            if path.is_symlink():
+                path.unlink()  # what it points to is not ours
+            elif path.exists():
                 os.replace(path, old)
             os.replace(temporary, path)
         finally:

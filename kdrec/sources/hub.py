@@ -140,7 +140,7 @@ def _read(record: Path) -> dict[str, Any] | None:
     try:
         known = json.loads(record.read_bytes())
         return known if re.fullmatch("[0-9a-f]{40}", known["commit"]) and isinstance(known["files"], dict) else None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 
 

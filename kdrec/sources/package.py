@@ -85,7 +85,7 @@ def _is_whole(folder: Path, wanted: PackageReference) -> bool:
     try:
         manifest = json.loads((folder / _MANIFEST).read_bytes())
         found = tree_files(folder / _FILES)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return bool(found) and manifest == _manifest(wanted, found)
 

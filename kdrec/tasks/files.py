@@ -8,6 +8,7 @@ numbers.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -176,7 +177,8 @@ def _as_number(text: str) -> float | None:
 
 def _label_order(label: str) -> tuple[bool, float, str]:
     number = _as_number(label)
-    return number is None, number or 0.0, label
+    wordy = number is None or math.isnan(number)  # "-nan" reads as a number, and as one it stands nowhere
+    return wordy, 0.0 if wordy else float(number or 0), label
 
 
 def _check_labels(rows: Sequence[Row], path: Path, label: str) -> None:

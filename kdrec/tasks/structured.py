@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from kdrec.checks import is_unicode
 from kdrec.errors import DataError
 from kdrec.tasks.rows import Row
 from kdrec.tasks.tables import CONLL, Table, check_file, decode, read_raw
@@ -113,8 +114,8 @@ def _question(table: Table, at: int) -> Row:
     wording, starts = (_list(answers[key]) for key in ("text", "answer_start"))
     if len(wording) != len(starts):
         raise DataError(f"{where}: {len(wording)} answers and {len(starts)} starts; every answer needs one start")
-    pairs = dict.fromkeys(zip(starts, wording, strict=True))
-    return Row(texts=texts, spans=tuple(_span(texts[1], start, answer, where) for start, answer in pairs))
+    spans = [_span(texts[1], start, answer, where) for start, answer in zip(starts, wording, strict=True)]
+    return Row(texts=texts, spans=tuple(dict.fromkeys(spans)))
 
 
 def _list(value: Any) -> list[Any]:
@@ -136,6 +137,6 @@ def _text(value: Any, where: str, what: str) -> str:
     text = "" if value is None else str(value)
     if not text.strip():
         raise DataError(f"{where}: {what} is empty; fill it or remove the row")
-    if isinstance(value, (list, dict, bytes)) or "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+    if isinstance(value, (list, dict, bytes)) or "\0" in text or not is_unicode(text):
         raise DataError(f"{where}: {what} must be a text that a tokenizer can read, got {text[:40]!r}")
     return text

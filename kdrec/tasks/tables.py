@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from kdrec.checks import is_unicode
 from kdrec.errors import DataError, did_you_mean
 
 Cell = str | None
@@ -81,7 +82,10 @@ def read_raw(path: Path, wanted: Sequence[str]) -> Table:
 
 def decode(path: Path) -> str:
     """Text of a UTF-8 file (a byte order mark is accepted); otherwise the first offending byte is named."""
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{path.name} is UTF-16 text; save it as UTF-8")
     if b"\0" in data:
@@ -102,7 +106,11 @@ def _line(data: bytes, at: int) -> int:
 
 def check_file(path: Path) -> None:
     """Refuse what is no file of a known kind, with the nearest name."""
-    if not path.exists():
+    try:
+        missing = not path.exists()
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    if missing:
         folder = path.parent
         siblings = [p.name for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS] if folder.is_dir() else []
         raise DataError(f"no file at {path}{did_you_mean(path.name, siblings)}")
@@ -167,6 +175,8 @@ def _raw_jsonl(path: Path, text: str, wanted: Sequence[str]) -> Table:
             value = json.loads(content)
         except ValueError as error:
             raise DataError(f"{path.name}, line {line} is not JSON: {error}") from None
+        except RecursionError:
+            raise DataError(f"{path.name}, line {line} is not JSON that can be read: nested too deeply") from None
         if not isinstance(value, dict):
             raise DataError(f"{path.name}, line {line}: a JSON object was expected, got {content.strip()[:40]}")
         objects.append(value)
@@ -187,9 +197,10 @@ def _raw_parquet(path: Path, wanted: Sequence[str]) -> Table:
         schema = file.schema_arrow
         _positions(path, schema.names, wanted)
         columns = file.read(columns=list(wanted)).to_pydict()
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path.name} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
-    rows = tuple(zip(*(columns[column] for column in wanted), strict=True))
+        rows = tuple(zip(*(columns[column] for column in wanted), strict=True))
+    except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError) as error:
+        # a text that is no UTF-8, a time zone or a date that Python does not have: seen when cells become Python's
+        raise DataError(f"{path.name} cannot be read as Parquet: {error!s:.200}") from None
     names = _declared_names(schema.metadata or {}, wanted)
     return Table(path=path, rows=rows, lines=tuple(range(1, len(rows) + 1)), unit="row", names=names)
 
@@ -228,10 +239,6 @@ def _cell(path: Path, where: str, value: Any) -> Cell:
     if isinstance(value, (list, dict, bytes)):
         raise DataError(f"{path.name}, {where}: text or a number was expected, got {str(value)[:40]}")
     text = str(value)
-    if "\0" in text or not _is_unicode(text):
+    if "\0" in text or not is_unicode(text):
         raise DataError(f"{path.name}, {where}: text holds a NUL or half a surrogate pair, which no tokenizer reads")
     return text
-
-
-def _is_unicode(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)

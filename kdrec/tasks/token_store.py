@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +62,7 @@ def read(path: Path, key: str) -> Encoded:
     FileNotFoundError
         When there is none.
     CorruptFile
-        When the content does not match its hash, or was written under another key.
+        When the content does not match its hash, was written under another key, or is not of the form above.
     """
     if path.stat().st_size <= _HASH + 8:
         raise CorruptFile(f"{path} is too short to be a token file")
@@ -70,18 +70,65 @@ def read(path: Path, key: str) -> Encoded:
     if hashlib.sha256(raw[_HASH:].data).digest() != raw[:_HASH].tobytes():
         raise CorruptFile(f"{path} does not match its recorded hash")
     begins = _HASH + 8 + int.from_bytes(raw[_HASH : _HASH + 8].tobytes(), "little")
-    header = json.loads(raw[_HASH + 8 : begins].tobytes())
-    if header["key"] != key:
-        raise CorruptFile(f"{path} was written for another split, tokenizer or length")
-    arrays: dict[str, Any] = {name: _view(raw, begins, *place) for name, place in header["arrays"].items()}
-    reading = {name: arrays.pop(f"reading.{name}") for name in _READING} if header["axis"] else None
+    try:
+        header = json.loads(raw[_HASH + 8 : begins].tobytes())
+        if header["key"] != key:
+            raise CorruptFile(f"{path} was written for another split, tokenizer or length")
+        encoded = _decoded(raw, begins, header)
+        sound = _adds_up(encoded)
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
+        sound = False
+    if not sound:  # with the right hash: made by another program, and its numbers would be read as tokens
+        raise CorruptFile(f"{path} is not of the form of a token file")
+    return encoded
+
+
+def _decoded(raw: npt.NDArray[np.uint8], begins: int, header: dict[str, Any]) -> Encoded:
+    arrays: dict[str, Any] = {name: _view(raw, begins, name, *place) for name, place in header["arrays"].items()}
+    axis: Literal["classes", "positions"] | None = {None: None, "classes": "classes", "positions": "positions"}[
+        header["axis"]
+    ]
+    reading = {name: arrays.pop(f"reading.{name}") for name in _READING} if axis else {}
     return Encoded(
         **{"token_type_ids_T": None, **arrays},
-        n_truncated=header["n_truncated"],
-        n_lost=header["n_lost"],
-        reading=None if reading is None else Reading(axis=header["axis"], **reading),
-        fingerprint=key,
+        n_truncated=_count(header["n_truncated"]),
+        n_lost=_count(header["n_lost"]),
+        reading=Reading(axis=axis, **reading) if axis else None,
+        fingerprint=header["key"],
     )
+
+
+def _adds_up(encoded: Encoded) -> bool:
+    """Whether flat arrays and the offsets into them fit one another."""
+    types, reading, n = encoded.token_type_ids_T, encoded.reading, len(encoded)
+    if n == 0 or len(encoded.offsets_N1) != n + 1 or not _is_cut(encoded.offsets_N1, encoded.input_ids_T):
+        return False
+    if types is not None and types.shape != encoded.input_ids_T.shape:
+        return False
+    if reading is not None and not (len(reading.offsets_N1) == n + 1 and _reads(reading, encoded)):
+        return False
+    return encoded.labels_U.ndim == 1 and int(encoded.units_N.sum()) == len(encoded.labels_U)
+
+
+def _reads(reading: Reading, encoded: Encoded) -> bool:
+    """Whether every place is a token of its example."""
+    if not _is_cut(reading.offsets_N1, reading.places_R) or reading.rows_N.shape != encoded.ids_N.shape:
+        return False
+    lengths_R = np.repeat(encoded.lengths_N, reading.counts_N)
+    inside = (reading.places_R >= 0) & (reading.places_R < lengths_R)
+    return bool(inside.all()) and reading.origin_R2.shape == (len(reading.places_R), 2)
+
+
+def _is_cut(offsets: npt.NDArray[Any], flat: npt.NDArray[Any]) -> bool:
+    """Whether offsets rise from 0 to the end of a flat array."""
+    whole = offsets.ndim == 1 == flat.ndim and len(offsets) > 0 and offsets[0] == 0 and offsets[-1] == len(flat)
+    return bool(whole and (np.diff(offsets) >= 0).all())
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError("a count was expected")
+    return value
 
 
 def _arrays(encoded: Encoded) -> dict[str, tuple[str, npt.NDArray[Any]]]:
@@ -92,6 +139,10 @@ def _arrays(encoded: Encoded) -> dict[str, tuple[str, npt.NDArray[Any]]]:
     return {name: (dtype, values) for name, (dtype, values) in arrays.items() if values is not None}
 
 
-def _view(raw: npt.NDArray[np.uint8], begins: int, dtype: str, shape: list[int], offset: int) -> npt.NDArray[Any]:
+def _view(
+    raw: npt.NDArray[np.uint8], begins: int, name: str, dtype: str, shape: list[int], offset: int
+) -> npt.NDArray[Any]:
+    if dtype != _ARRAYS.get(name, "<i8") or min([offset, *shape]) < 0:
+        raise ValueError("an array of another type, or outside the file")
     size = np.dtype(dtype).itemsize * math.prod(shape)
     return raw[begins + offset : begins + offset + size].view(np.ndarray).view(dtype).reshape(shape)

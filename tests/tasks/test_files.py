@@ -176,6 +176,8 @@ BAD_JSONL = {
     "no such key": ('{"reviews": "a", "stars": 1}\n', "has no column 'review'; did you mean 'reviews'"),
     "a key missing once": ('{"stars": 1}\n{"review": "a", "stars": 1}\n', "1 of 2 texts in column 'review' are empty"),
     "NaN": ('{"review": NaN, "stars": 1}\n', "1 of 1 texts in column 'review' are empty"),
+    "depth": ('{"review": ' + "[" * 5000, "line 1 is not JSON that can be read: nested too deeply"),
+    "digits": ('{"review": "a", "stars": ' + "9" * 5000 + "}", "line 1 is not JSON: Exceeds the limit"),
 }
 
 
@@ -195,11 +197,33 @@ def test_a_truncated_parquet_file_is_refused(tmp_path):
         load(path)
 
 
+NO_PYTHON = {
+    "a text that is no UTF-8": pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")),
+    "a date beyond the calendar": pa.array([2**30], pa.date32()),
+    "a time beyond the calendar": pa.array([2**62], pa.timestamp("us")),
+    "a time zone that is none": pa.array([1], pa.timestamp("us", "No/Where")),
+}
+
+
+@pytest.mark.parametrize("what", NO_PYTHON)
+def test_a_parquet_cell_that_python_cannot_hold_is_refused(tmp_path, what):
+    pq.write_table(pa.table({"review": NO_PYTHON[what], "stars": ["1"]}), tmp_path / "r.parquet")
+    with pytest.raises(DataError, match=r"r\.parquet cannot be read as Parquet: "):
+        load(tmp_path / "r.parquet")
+
+
 def test_an_empty_parquet_text_is_named_by_its_row(tmp_path):
     path = tmp_path / "r.parquet"
     pq.write_table(pa.table({"review": ["a", None] * 30, "stars": [1, 2] * 30}), path)
     with pytest.raises(DataError, match=r"30 of 60 texts in column 'review' are empty \(first at row 2\)"):
         load(path)
+
+
+def test_labels_have_one_order_whatever_the_order_of_their_rows(write):
+    labels = ("b", "-nan", "10", "9", "+nan", "-inf", "a")
+    wanted = ("-inf", "9", "10", "+nan", "-nan", "a", "b")
+    for turned in (labels, labels[::-1], labels[3:] + labels[:3]):
+        assert load(write(as_csv(reviews(140, turned)))).labels == wanted
 
 
 def test_a_ragged_tsv_has_its_own_hint_and_quotes_mean_nothing_in_it(write):
@@ -219,6 +243,15 @@ def test_a_missing_file_an_unknown_kind_and_a_folder_are_refused_by_name(tmp_pat
         load(write(GOOD, "reviews.xlsx"))
     with pytest.raises(DataError, match="is a folder"):
         load(tmp_path)
+    with pytest.raises(DataError, match=r"a\.csv cannot be read: File name too long$"):
+        load(tmp_path / f"{'a' * 300}.csv")
+    with pytest.raises(DataError, match="no file at "):
+        load(tmp_path / "a\0b.csv")
+    gone = write(GOOD, "a\0b.csv".replace("\0", "-"))
+    gone.unlink()
+    gone.symlink_to(gone)  # a link to itself cannot be followed
+    with pytest.raises(DataError):
+        load(gone)
 
 
 def test_a_label_that_only_the_test_file_has_is_refused(write):

@@ -169,6 +169,11 @@ def test_columns_of_a_conll_file_have_fixed_names(tmp_path):
         ({"text": ["noon"], "answer_start": []}, "1 answers and 0 starts; every answer needs one start"),
         ({"text": [""], "answer_start": [6]}, "an answer is a text with the character it starts at, got ''"),
         ({"text": ["noon"], "answer_start": ["6"]}, "an answer is a text with the character it starts at, got 'noon'"),
+        (
+            {"text": [["noon"]], "answer_start": [6]},
+            "an answer is a text with the character it starts at, got ['noon']",
+        ),
+        ({"text": ["noon"], "answer_start": [{}]}, "an answer is a text with the character it starts at, got 'noon'"),
         ({"texts": ["noon"]}, "line 5: answers are {'text': [...], 'answer_start': [...]}, got {'texts'"),
         (None, "line 5: answers are"),
     ],
