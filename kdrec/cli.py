@@ -294,6 +294,24 @@ def fetch(
         typer.echo(f"{name}: {place}")
 
 
+@app.command()
+def gc(
+    ctx: typer.Context,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete what can go; else it is shown alone.")] = False,
+    keep_days: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Keep what no run needs for N days after its last use.")
+    ] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Show, or delete, the caches and checkpoints that nothing needs any more."""
+    from kdrec import retention, upkeep_report
+
+    found = retention.look(ctx.obj, keep_days=keep_days)
+    found = retention.delete(found) if delete else found
+    _print_json(found.to_dict()) if as_json else _print(upkeep_report.retention_text(found))
+    retention.check(found)
+
+
 def _watched(cells: Iterator[CellReplay]) -> Iterator[CellReplay]:
     """Pass cells on; where someone looks at a terminal, say on standard error how far the work has come."""
     from rich.console import Console
