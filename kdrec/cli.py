@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -271,8 +271,6 @@ def list_tasks(as_json: AsJson = False) -> None:
 @app.command("models")
 def list_models(as_json: AsJson = False) -> None:
     """List the teachers, and the students that can be made from each."""
-    from dataclasses import asdict
-
     from kdrec import catalog, report
 
     cards = catalog.cards().values()
@@ -310,6 +308,17 @@ def gc(
     found = retention.delete(found) if delete else found
     _print_json(found.to_dict()) if as_json else _print(upkeep_report.retention_text(found))
     retention.check(found)
+
+
+@app.command()
+def doctor(ctx: typer.Context, as_json: AsJson = False) -> int:
+    """Look at this installation: what is there, what is broken, and what to do about it."""
+    from kdrec import upkeep_report
+    from kdrec.doctor import examine
+
+    lines = examine(ctx.obj)
+    _print_json([asdict(line) for line in lines]) if as_json else _print(upkeep_report.doctor_text(lines))
+    return 2 if any(line.state == "broken" for line in lines) else 0
 
 
 def _watched(cells: Iterator[CellReplay]) -> Iterator[CellReplay]:

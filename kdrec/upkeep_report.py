@@ -10,10 +10,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:  # it loads torch
+from kdrec.doctor import Line
+
+if TYPE_CHECKING:  # retention loads torch, and an examination has to do without where torch is broken
     from kdrec.retention import Found, Total
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
+_STYLES: Final = {"ok": "green", "look": "yellow", "broken": "bold red"}
 
 
 def retention_text(found: Found) -> Group:
@@ -26,6 +29,19 @@ def retention_text(found: Found) -> Group:
         parts.append(table)
         parts += [Text(f"{item.path} is left: {item.reason}") for item in found.items if item.fate == "left"]
     return Group(*parts, Text(_freed(found)))
+
+
+def doctor_text(lines: Sequence[Line]) -> Group:
+    """An examination, line by line, and what it comes to."""
+    table = _table("", "", why="found, and what to do")
+    for line in lines:
+        words = Text(line.found)
+        if line.advice:
+            words.append(f"\n→ {line.advice}", style="bold")
+        table.add_row(Text(line.state, style=_STYLES[line.state]), line.part, words)
+    n_broken = sum(line.state == "broken" for line in lines)
+    n_look = sum(line.state == "look" for line in lines)
+    return Group(table, Text(f"{n_broken or 'nothing'} broken, {n_look or 'nothing'} to look at"))
 
 
 def _freed(found: Found) -> str:
