@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -272,8 +272,6 @@ def list_tasks(as_json: AsJson = False) -> None:
 @app.command("models")
 def list_models(as_json: AsJson = False) -> None:
     """List the teachers, and the students that can be made from each."""
-    from dataclasses import asdict
-
     from kdrec import catalog, report
 
     cards = catalog.cards().values()
@@ -293,6 +291,35 @@ def fetch(
 
     for name, place in question.fetch(names or (), ctx.obj):
         typer.echo(f"{name}: {place}")
+
+
+@app.command()
+def gc(
+    ctx: typer.Context,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete what can go; else it is shown alone.")] = False,
+    keep_days: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Keep what no run needs for N days after its last use.")
+    ] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Show, or delete, the caches and checkpoints that nothing needs any more."""
+    from kdrec import retention, upkeep_report
+
+    found = retention.look(ctx.obj, keep_days=keep_days)
+    found = retention.delete(found) if delete else found
+    _print_json(found.to_dict()) if as_json else _print(upkeep_report.retention_text(found))
+    retention.check(found)
+
+
+@app.command()
+def doctor(ctx: typer.Context, as_json: AsJson = False) -> int:
+    """Look at this installation: what is there, what is broken, and what to do about it."""
+    from kdrec import upkeep_report
+    from kdrec.doctor import examine
+
+    lines = examine(ctx.obj)
+    _print_json([asdict(line) for line in lines]) if as_json else _print(upkeep_report.doctor_text(lines))
+    return 2 if any(line.state == "broken" for line in lines) else 0
 
 
 def _watched(cells: Iterator[CellReplay]) -> Iterator[CellReplay]:

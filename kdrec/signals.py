@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -78,13 +79,14 @@ class TeacherSignal:
             return self.logits_RC[at_B]
         return self.logits_RC[runs(self._starts_N[at_B], self.counts_N[at_B])]
 
-    def save(self, path: Path) -> None:
-        """Write the signal in one atomic step."""
+    def save(self, path: Path, *, checkpoint: str = "") -> None:
+        """Write the signal in one atomic step; `checkpoint`, the teacher's weights, is noted for `checkpoint_of`."""
         tensors: dict[str, npt.NDArray[Any]] = {"ids": self.ids_N, "logits": self.logits_RC}
         if self.counts_N is not None:
             tensors["counts"] = self.counts_N
-        content = _content_hash(self.key, *tensors.values())
-        atomic_write(path, save(tensors, metadata={"key": self.key, "sha256": content}))
+        made_by = {"checkpoint": checkpoint} if checkpoint else {}
+        content = _content_hash([self.key, checkpoint], *tensors.values())
+        atomic_write(path, save(tensors, metadata={"key": self.key, "sha256": content, **made_by}))
 
     @classmethod
     def load(cls, path: Path, *, key: str) -> Self:
@@ -104,7 +106,9 @@ class TeacherSignal:
                 ids_N, logits_RC, counts_N = tensors["ids"], tensors["logits"], tensors.get("counts")
         except (SafetensorError, OSError, KeyError) as error:
             raise CorruptFile(f"the cached teacher logits {path.name} cannot be read: {error}") from None
-        if header.get("sha256") != _content_hash(header.get("key", ""), *tensors.values()):
+        if header.get("sha256") != _content_hash(
+            [header.get("key", ""), header.get("checkpoint", "")], *tensors.values()
+        ):
             raise CorruptFile(f"the cached teacher logits {path.name} do not match their recorded hash")
         if any((array.dtype.str, array.ndim) != _FORM[name] for name, array in tensors.items()):
             raise CorruptFile(f"the cached teacher logits {path.name} are not of the form they are written in")
@@ -116,9 +120,23 @@ class TeacherSignal:
         return cls(key=key, ids_N=ids_N, logits_RC=logits_RC, counts_N=counts_N)
 
 
-def _content_hash(key: str, *arrays: npt.NDArray[Any]) -> str:
-    """Hash of the key and of every array with its form: the same bytes under another key or shape are other content."""
-    digest = hashlib.sha256(json.dumps([key, *(f"{array.dtype}{array.shape}" for array in arrays)]).encode())
+def checkpoint_of(path: Path) -> str | None:
+    """SHA-256 of the teacher's weights that logits were computed with; None where the file does not tell."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("checkpoint") or None
+    except (SafetensorError, OSError):
+        return None
+
+
+def _content_hash(words: Sequence[str], *arrays: npt.NDArray[Any]) -> str:
+    """Hash of the words of the header that are not empty, and of every array with its form.
+
+    The same bytes under another key or shape are other content.
+    """
+    digest = hashlib.sha256(
+        json.dumps([*filter(None, words), *(f"{array.dtype}{array.shape}" for array in arrays)]).encode()
+    )
     for array in arrays:
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save
 from kdrec import encoder, engine
 from kdrec.errors import CorruptFile, KdrecError
 from kdrec.signals import TeacherSignal, signal_key
-from kdrec.sources import atomic_write, sha256_file
+from kdrec.sources import atomic_write, mark_used, sha256_file
 from kdrec.tasks import grader
 from kdrec.types import (
     BASELINE_CONFIG,
@@ -35,6 +35,9 @@ from kdrec.types import (
     TeacherTraining,
     Training,
 )
+
+TRACE: Final = "trace.json"
+"""File of a teacher's folder that holds its candidates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +118,7 @@ def fine_tune(
         Every run diverged.
     """
     trace, n_done = _read_trace(folder)
+    mark_used(folder / TRACE)
     for training_run in training.runs()[n_done:]:
         trace += _run(pupil, training_run, trace, folder, accelerator, on_candidate)
         n_done += 1
@@ -138,7 +142,9 @@ def teacher_signal(
     path = folder / f"{key}.safetensors"
     if path.exists():
         try:
-            return TeacherSignal.load(path, key=key)
+            found = TeacherSignal.load(path, key=key)
+            mark_used(path)
+            return found
         except CorruptFile:
             path.unlink(missing_ok=True)
     reading = pupil.train.reading
@@ -148,7 +154,7 @@ def teacher_signal(
         logits_RC=live_logits(pupil, teacher.weights(choice), accelerator),
         counts_N=None if reading is None else reading.counts_N,
     )
-    signal.save(path)
+    signal.save(path, checkpoint=teacher.selection.checkpoint(choice))
     return signal
 
 
@@ -203,16 +209,20 @@ def _keep(classifier: encoder.Classifier, folder: Path) -> str:
     return checkpoint
 
 
-def _read_trace(folder: Path) -> tuple[list[Candidate], int]:
-    """Trace and number of finished runs; a damaged trace, or one whose weights are gone or changed, counts as none."""
+def recorded_trace(folder: Path) -> tuple[list[Candidate], int]:
+    """Trace and number of finished runs as `folder` has them, its weights not looked at; a damaged trace is none."""
     try:
-        record = json.loads((folder / "trace.json").read_text(encoding="utf-8"))
+        record = json.loads((folder / TRACE).read_text(encoding="utf-8"))
         if record.pop("sha256") != _record_hash(record):
             raise ValueError("content and recorded hash differ")
-        trace = [Candidate(**row) for row in record["candidates"]]
-        n_done = int(record["finished_runs"])
+        return [Candidate(**row) for row in record["candidates"]], int(record["finished_runs"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return [], 0
+
+
+def _read_trace(folder: Path) -> tuple[list[Candidate], int]:
+    """Trace and number of finished runs; a damaged trace, or one whose weights are gone or changed, counts as none."""
+    trace, n_done = recorded_trace(folder)
     if trace:
         chosen = select(trace)
         for checkpoint in {chosen.t_hs.checkpoint, chosen.t_ll.checkpoint}:
@@ -226,7 +236,7 @@ def _read_trace(folder: Path) -> tuple[list[Candidate], int]:
 def _write_trace(folder: Path, trace: Sequence[Candidate], n_done: int) -> None:
     record: dict[str, Any] = {"finished_runs": n_done, "candidates": [asdict(candidate) for candidate in trace]}
     record["sha256"] = _record_hash(record)
-    atomic_write(folder / "trace.json", json.dumps(record, indent=1).encode())
+    atomic_write(folder / TRACE, json.dumps(record, indent=1).encode())
 
 
 def _record_hash(record: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save
 
 from kdrec.errors import CorruptFile, MismatchError
-from kdrec.signals import TeacherSignal, _content_hash, signal_key
+from kdrec.signals import TeacherSignal, _content_hash, checkpoint_of, signal_key
 
 
 def a_signal(n: int = 4, key: str = "k" * 64) -> TeacherSignal:
@@ -144,7 +144,7 @@ import resource, signal, sys
 from pathlib import Path
 import numpy as np
 from kdrec.errors import KdrecError
-from kdrec.signals import TeacherSignal
+from kdrec.signals import checkpoint_of, TeacherSignal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 big = TeacherSignal(key="new", ids_N=np.arange(9999), logits_RC=np.zeros((9999, 3), np.float32))
@@ -167,3 +167,19 @@ def test_a_full_disk_leaves_the_older_file_whole_and_is_one_sentence(tmp_path: P
     assert len(done.stderr.strip().splitlines()) == 1
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["s.safetensors"]
+
+
+def test_a_signal_says_whose_weights_made_it_and_a_changed_word_of_that_is_detected(tmp_path: Path) -> None:
+    path = tmp_path / "signal"
+    signal = TeacherSignal(key="k", ids_N=np.arange(2), logits_RC=np.zeros((2, 3), dtype=np.float32))
+    signal.save(path, checkpoint="c" * 64)
+    assert checkpoint_of(path) == "c" * 64
+    assert TeacherSignal.load(path, key="k").key == "k"
+    for word in (b"c" * 64, b"checkpoint"):
+        path.write_bytes(path.read_bytes().replace(word, b"x" * len(word)))
+        with pytest.raises(CorruptFile, match="do not match"):
+            TeacherSignal.load(path, key="k")
+        signal.save(path, checkpoint="c" * 64)
+    signal.save(path)
+    assert checkpoint_of(path) is None
+    assert checkpoint_of(tmp_path / "nowhere") is None

@@ -19,11 +19,30 @@ from typing import Literal
 
 from kdrec.errors import BadArgument, SourceError, did_you_mean
 from kdrec.home import Home
-from kdrec.sources.files import atomic_folder, atomic_path, atomic_write, sha256_file, tree_sha256
+from kdrec.sources.files import (
+    DAY_SECONDS,
+    atomic_folder,
+    atomic_path,
+    atomic_write,
+    is_temporary,
+    mark_used,
+    sha256_file,
+    tree_sha256,
+)
 from kdrec.sources.hub import HubReference, fetch_snapshot
 from kdrec.sources.package import PackageReference, fetch_member
 
-__all__ = ["atomic_folder", "atomic_path", "atomic_write", "resolve", "sha256_file", "tree_sha256"]
+__all__ = [
+    "DAY_SECONDS",
+    "atomic_folder",
+    "atomic_path",
+    "atomic_write",
+    "is_temporary",
+    "mark_used",
+    "resolve",
+    "sha256_file",
+    "tree_sha256",
+]
 
 _FORMS = {
     "hub": "hub:name[@revision][!member]",

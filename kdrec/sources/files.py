@@ -12,13 +12,18 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from kdrec.errors import KdrecError
 
+DAY_SECONDS: Final = 86_400.0
+
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_TEMPORARY: Final = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")
 
 
 def sha256_file(path: Path) -> str:
@@ -101,6 +106,22 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         finally:
             for leftover in (temporary, old):
                 shutil.rmtree(leftover, ignore_errors=True)
+
+
+def mark_used(path: Path) -> None:
+    """Say that a cached file was of use today, by its time of change, which every file system keeps.
+
+    Times of reading are kept by some, and backups change them. Once a day is enough; where it is refused, the file only
+    looks idle sooner.
+    """
+    with suppress(OSError):
+        if time.time() - path.stat().st_mtime > DAY_SECONDS:
+            os.utime(path)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether `atomic_path` and its like give such a name, which outlives only a writer that was killed."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def _beside(path: Path) -> Path:

@@ -16,7 +16,7 @@ import numpy as np
 from kdrec.errors import BadArgument, CorruptFile, DataError, SourceError
 from kdrec.examples import Encoded, Reading, Split, Task, offsets_of
 from kdrec.home import Home
-from kdrec.sources import sha256_file
+from kdrec.sources import mark_used, sha256_file
 from kdrec.tasks import token_store
 from kdrec.tasks.example import Example
 from kdrec.tasks.family import Family, family
@@ -67,7 +67,9 @@ def encode(split: Split, task: Task, tokenizer_file: Path, max_length: int, home
     key = _key(split, task, sha256_file(tokenizer_file), max_length)
     path = home.folder("tokens") / f"{key}.tokens"
     with suppress(FileNotFoundError, CorruptFile):
-        return token_store.read(path, key)
+        found = token_store.read(path, key)
+        mark_used(path)
+        return found
     token_store.write(path, _tokenise(split, family(task.family), tokenizer_file, max_length, key))
     return token_store.read(path, key)
 

@@ -7,6 +7,7 @@ what a person reads beside a run, `store` offers the doors. Importing this packa
 from kdrec.tracking.connect import redacted
 from kdrec.tracking.made import CellMade, Made, TeacherMade
 from kdrec.tracking.notes import cell_note, closing_note
+from kdrec.tracking.recorded import Recorded
 from kdrec.tracking.store import Store
 
-__all__ = ["CellMade", "Made", "Store", "TeacherMade", "cell_note", "closing_note", "redacted"]
+__all__ = ["CellMade", "Made", "Recorded", "Store", "TeacherMade", "cell_note", "closing_note", "redacted"]

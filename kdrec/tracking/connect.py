@@ -57,9 +57,9 @@ def connect(home: Home) -> Any:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a server's client prints a link per run
     uri = home.tracking_uri
     if uri.startswith(("http://", "https://")):
-        _ask_health(uri)
+        ask_health(uri)
     elif home.store_file is None:
-        _knock(uri)
+        knock(uri)
     from mlflow import MlflowClient
 
     with asking(uri, "being opened"):
@@ -70,7 +70,7 @@ def connect(home: Home) -> Any:
     return client
 
 
-def _ask_health(uri: str) -> None:
+def ask_health(uri: str) -> None:
     """Refuse a server that does not answer; any answer below 500 is an answer (a gateway may hide the health page)."""
     parts = urlsplit(uri)
     bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/") + "/health", "", ""))
@@ -86,7 +86,7 @@ def _ask_health(uri: str) -> None:
             raise _unreachable(uri, str(reason)) from None
 
 
-def _knock(uri: str) -> None:
+def knock(uri: str) -> None:
     """Refuse a database server at whose address nothing listens."""
     parts = urlsplit(uri)
     known = _PORTS.get(parts.scheme.partition("+")[0])

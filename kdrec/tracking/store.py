@@ -18,6 +18,7 @@ from kdrec.tracking.decisions import pinned_history, write_decisions
 from kdrec.tracking.ledger import Ledger, Measurement, now_milliseconds
 from kdrec.tracking.made import Made, made
 from kdrec.tracking.notes import escaped, study_note, trial_name
+from kdrec.tracking.recorded import Recorded, recorded
 from kdrec.tracking.runs import (
     CELL,
     FEATURES,
@@ -86,6 +87,15 @@ class Store:
         store = cls(Ledger(home, connect(home)))
         store.ledger.experiments()
         return store
+
+    @classmethod
+    def existing(cls, home: Home) -> Self:
+        """Reach the home's tracking store as `open` does, but refuse to create one: what is asked is what it knows."""
+        if home.store_file is not None and not home.store_file.is_file():
+            raise StoreError(
+                f"there is no tracking store at {home.store_file}; set KDREC_TRACKING_URI to the one of your studies"
+            )
+        return cls.open(home)
 
     def experiment(self, study: str) -> str:
         """Id of the experiment of a study, created on first use.
@@ -317,6 +327,10 @@ class Store:
     def made(self) -> Made:
         """How the studies of this store were run: training and rows of every cell, the teachers, and the time."""
         return made(self.ledger, self.ledger.experiments())
+
+    def recorded(self) -> Recorded:
+        """Which trials are finished, and which teachers runs name: what tells whether a file is still needed."""
+        return recorded(self.ledger, self.ledger.experiments())
 
     def _adopted(self, study: str, found: Any) -> str:
         """Id of an experiment that exists: ours, or empty and therefore free to use."""
