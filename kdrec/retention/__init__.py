@@ -18,9 +18,9 @@ moment. Use is told by the time of change (`kdrec.sources.mark_used`). A trial's
 its lock, so never under a live process, and a file that changed since it was judged is left. Links are not followed:
 what they lead to is not ours to delete. What has no name that kdrec gives is left too.
 
-Never looked at: the store, `artifacts/`, `history.sqlite`, `outbox/`, `sources/`, `prefect/`, and `locks/`. A lock file is empty,
-and deleting one that another process has just opened would give the lock to two; so they stay. Registered models live
-among the artifacts, and need nothing of all this.
+Never looked at: the store, `artifacts/`, `history.sqlite`, `outbox/`, `sources/`, `prefect/`, and `locks/`. A lock file
+is empty, and deleting one that another process has just opened would give the lock to two; so they stay. Registered
+models live among the artifacts, and need nothing of all this.
 """
 
 from __future__ import annotations
