@@ -26,7 +26,7 @@ from kdrec.errors import KdrecError
 from kdrec.home import Home
 from kdrec.studies import Cell, Study
 
-POLL_SECONDS: Final = 5.0
+POLL_SECONDS: Final = 3.0
 PATIENCE_SECONDS: Final = 600.0
 """So long a server may be away before the study gives up (its cells go on)."""
 
