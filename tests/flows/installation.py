@@ -105,6 +105,8 @@ class Installation:
 
     def end(self) -> None:
         for process in reversed(self._started):
+            if not process.is_running():
+                continue
             family = [process, *process.children(recursive=True)]
             process.terminate()
             if not gone(family):
