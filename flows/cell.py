@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from prefect import flow
+from prefect import flow, runtime
+from prefect.client.orchestration import get_client
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
-from flows.conduct import conduct
+from flows import pool
+from flows.conduct import conduct, known_trials
+from flows.life import alive
 from flows.pieces import Outcome, find_study
+from flows.reference import Reference
 from flows.study import HomeFolder, StudyName
 from kdrec.errors import BadArgument, did_you_mean
 from kdrec.home import Home
@@ -21,10 +25,17 @@ StudentName = Annotated[str, Field(title="Student", description="A student of th
 
 @flow(name="cell", flow_run_name="{task}-{student}", task_runner=ThreadPoolTaskRunner(), persist_result=False)
 def cell(study: StudyName, task: TaskName, student: StudentName, home: HomeFolder = None) -> Outcome:
-    """Search one cell of a study, in one worker process; its teacher is made first if nobody made it yet."""
+    """Search one cell of a study, in one worker process; its teacher is made first if nobody made it yet.
+
+    A study that sent the cell here finds what came of it by the labels of this flow run.
+    """
     plan = find_study(study)
     for kind, name, known in (("task", task, plan.tasks), ("student", student, plan.students)):
         if name not in known:
             raise BadArgument(f"study {plan.name!r} has no {kind} {name!r}{did_you_mean(name, known)}")
-    wanted = Cell(task=task, student=student)
-    return conduct(plan, [wanted], Home.at(home) if home else Home.from_env(), workers=1)[0]
+    wanted, place = Cell(task=task, student=student), Home.at(home) if home else Home.from_env()
+    with get_client(sync_client=True) as client, alive(place, str(runtime.flow_run.id)), pool.a_place(client):
+        before = known_trials(place)
+        (outcome,) = conduct(plan, [wanted], place, workers=1)
+        pool.tell(client, Reference.of(outcome, before))
+    return outcome

@@ -1,18 +1,25 @@
-"""What both flows do: cells of a study through worker processes, each piece a Prefect task run, the results shown."""
+"""What both flows do: cells of a study through worker processes here, or through a deployment, and the results shown.
+
+Here (`conduct`), each piece is a Prefect task run; elsewhere (`send`), each cell is a flow run of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from prefect import runtime, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 
-from flows import pieces
+from flows import fanout, pieces
+from flows.fanout import FanOut
 from flows.pieces import Outcome, Piece
+from flows.pool import CellDeployment
 from flows.progress import Board, Log, Outlet, Show, Terminal
+from flows.reference import Reference, best_of
 from flows.workers import Workers, usable_cores
 from kdrec import history, question, report
 from kdrec.errors import KdrecError
@@ -39,9 +46,7 @@ def conduct(study: Study, cells: Iterable[Cell], home: Home, workers: int | None
     cells = tuple(cells)
     pieces.check(study)
     Store.open(home).experiment(study.name)  # before any worker: processes racing on a new database break it
-    question.sync(home)
-    before = {trial.run_id for trial in history.load(home)}
-    outlet: Outlet = Log(get_run_logger().info) if runtime.deployment.id else Terminal()
+    before, outlet = known_trials(home), _outlet()
     outcomes, failures = _work_off(pieces.cut(study, home, cells), workers or usable_cores(), outlet)
     question.sync(home, always=True)  # so that the next suggestion need not open the store
     found = [outcomes[str(cell)] for cell in cells if str(cell) in outcomes]
@@ -49,6 +54,56 @@ def conduct(study: Study, cells: Iterable[Cell], home: Home, workers: int | None
     for name, error in failures.items():
         raise KdrecError(f"{name}: {error}") if isinstance(error, KdrecError) else error
     return found
+
+
+def send(study: Study, name: str, home: Home, deployment: str) -> list[Reference]:
+    """Have every cell of a study searched by a flow run of a deployment, and wait for all of them.
+
+    Called inside a flow. One cell that fails keeps no other from its end.
+
+    Parameters
+    ----------
+    study : Study
+        What to search.
+    name : str
+        By which workers find the study: the name of a file under `flows/studies`, or a path that they see too.
+    home : Home
+        Shared by this process and the workers.
+    deployment : str
+        Of the flow `cell`, such as ``cell/local``.
+
+    Returns
+    -------
+    list of Reference
+        Where the results are, in the order of the study's cells.
+
+    Raises
+    ------
+    KdrecError
+        When there is no such deployment, and once all is done that can be done, when a cell failed.
+    """
+    pieces.check(study)
+    Store.open(home).experiment(study.name)  # before any worker: processes racing on a new database break it
+    outlet = _outlet()
+    with get_client(sync_client=True) as client:
+        pool = CellDeployment(client, deployment, lambda cell: fanout.parameters(name, cell, home))
+        cells = fanout.one_of_each_task_first(pieces.cut(study, home))
+        done = FanOut(study, home, pool, outlet.say).run(cells)
+    question.sync(home, always=True)  # so that the next suggestion need not open the store
+    _sum_up(study, done.found, outlet)
+    if done.failed:
+        raise fanout.refusal(done.failed, len(cells))
+    return list(done.found.values())
+
+
+def known_trials(home: Home) -> frozenset[str]:
+    """Run ids of the trials that the store has now."""
+    question.sync(home)
+    return frozenset(trial.run_id for trial in history.load(home))
+
+
+def _outlet() -> Outlet:
+    return Log(get_run_logger().info) if runtime.deployment.id else Terminal()
 
 
 def _work_off(plan: tuple[Piece, ...], workers: int, outlet: Outlet) -> tuple[dict[str, Outcome], dict[str, Exception]]:
@@ -95,29 +150,20 @@ def _in_groups(plan: tuple[Piece, ...]) -> list[Piece]:
     return [piece for teacher in teachers for piece in (teacher, *(p for p in plan if p.needs == teacher.name))]
 
 
-def _show(study: Study, found: list[Outcome], before: set[str], outlet: Outlet) -> None:
-    """Tables of all cells, how many trials were new, and the best of each cell where Prefect's page shows it."""
+def _show(study: Study, found: list[Outcome], before: Collection[str], outlet: Outlet) -> None:
+    """Tables of all cells, then their sum."""
+    if found:
+        outlet.show(report.cells_table(found))
+    _sum_up(study, {outcome.cell: Reference.of(outcome, before) for outcome in found}, outlet)
+
+
+def _sum_up(study: Study, found: Mapping[Cell, Reference], outlet: Outlet) -> None:
+    """How many trials were new, and the best of each cell where Prefect's page shows it."""
     if not found:
         return
-    outlet.show(report.cells_table(found))
-    runs = {trial.run_id for outcome in found for trial in outcome.trials}
-    new = len(runs - before)
-    outlet.show(f"Study {study.name}: {len(runs)} trials, {new} new and {len(runs) - new} found in the store.")
-    create_markdown_artifact(_best_of(found), key=_slug(study.name), description=f"Study {study.name}")
-
-
-def _best_of(found: Iterable[Outcome]) -> str:
-    lines = ["| cell | best configuration | validation | test |", "|---|---|---|---|"]
-    for outcome in found:
-        best = [trial for trial in outcome.trials if trial.config == outcome.best]
-        scores = (_mean([trial.val_score for trial in best]), _mean([trial.test_score for trial in best]))
-        lines.append(f"| {outcome.cell} | {outcome.best.label()} | {scores[0]} | {scores[1]} |")
-    return "\n".join(lines)
-
-
-def _mean(scores: list[float | None]) -> str:
-    known = [score for score in scores if score is not None]
-    return f"{sum(known) / len(known):.2f}" if known else "-"
+    new, old = (sum(getattr(one, name) for one in found.values()) for name in ("new", "found"))
+    outlet.show(f"Study {study.name}: {new + old} trials, {new} new and {old} found in the store.")
+    create_markdown_artifact(best_of(found), key=_slug(study.name), description=f"Study {study.name}")
 
 
 def _slug(name: str) -> str:

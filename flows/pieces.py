@@ -63,12 +63,13 @@ class Told:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A searched cell, as `kdrec.report` shows it."""
+    """A searched cell, as `kdrec.report` shows it; `run_id` is its run in MLflow, the parent of its trials'."""
 
     cell: Cell
     trials: tuple[Trial, ...]
     path: tuple[SearchStep, ...]
     best: KDConfig
+    run_id: str
     suggestion: Suggestion | None = None
 
 
@@ -113,7 +114,14 @@ def do(piece: Piece, tell: Callable[[Told], None]) -> Outcome | None:
         trial.prepare_teacher(piece.study, piece.task, piece.model, piece.home, heard)
         return None
     found = trial.run_cell(piece.study, Cell(task=piece.task, student=piece.model), piece.home, heard)
-    return Outcome(cell=found.cell, trials=found.trials, path=found.path, best=found.best, suggestion=found.suggestion)
+    return Outcome(
+        cell=found.cell,
+        trials=found.trials,
+        path=found.path,
+        best=found.best,
+        run_id=found.run_id,
+        suggestion=found.suggestion,
+    )
 
 
 def _weight(piece: Piece) -> float:

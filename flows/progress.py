@@ -157,6 +157,9 @@ class Outlet(Protocol):
     def show(self, what: RenderableType) -> None:
         """Show a table or a text."""
 
+    def say(self, line: str) -> None:
+        """Show one line of what happens."""
+
 
 class Terminal:
     """Standard output: a live table on a screen, plain lines into a pipe or file."""
@@ -171,13 +174,14 @@ class Terminal:
             with Live(get_renderable=board.table, console=self.console, refresh_per_second=2):
                 yield lambda name: None
         else:
-            yield lambda name: self._line(board.line(name))
+            yield lambda name: self.say(board.line(name))
 
     def show(self, what: RenderableType) -> None:
         """As in `Outlet`."""
         self.console.print(what)
 
-    def _line(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """As in `Outlet`."""
         self.console.file.write(f"{datetime.now():%H:%M:%S}  {line}\n")
         self.console.file.flush()
 
@@ -196,6 +200,10 @@ class Log:
     def show(self, what: RenderableType) -> None:
         """As in `Outlet`."""
         self.write(f"\n{to_text(what, width=120)}")
+
+    def say(self, line: str) -> None:
+        """As in `Outlet`."""
+        self.write(line)
 
 
 def duration(seconds: float) -> str:

@@ -15,8 +15,10 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
-from flows.conduct import conduct
+from flows.conduct import conduct, send
 from flows.pieces import Outcome, find_study
+from flows.reference import Reference
+from kdrec.errors import BadArgument
 from kdrec.home import Home
 
 StudyName = Annotated[
@@ -26,14 +28,27 @@ HomeFolder = Annotated[
     str | None,
     Field(title="Home", description="Folder of studies, caches and history; empty: KDREC_HOME, or ./.kdrec."),
 ]
+CellsOn = Annotated[
+    str | None,
+    Field(
+        title="Cells on",
+        description="Deployment of the flow cell, such as cell/local, that gets every cell; empty: this machine.",
+    ),
+]
 Processes = Annotated[int | None, Field(title="Workers", ge=1, description="Worker processes; empty: one a core.")]
 
 
 @flow(name="study", flow_run_name="{study}", task_runner=ThreadPoolTaskRunner(), persist_result=False)
-def study(study: StudyName = "quickstart", home: HomeFolder = None, workers: Processes = None) -> list[Outcome]:
+def study(
+    study: StudyName = "quickstart", home: HomeFolder = None, workers: Processes = None, cells_on: CellsOn = None
+) -> list[Outcome] | list[Reference]:
     """Search every cell of a study: teachers are fine-tuned, students distilled, all of it recorded in MLflow.
 
     Finished trials are found, not repeated: a study that was stopped goes on where it was.
     """
-    plan = find_study(study)
-    return conduct(plan, plan.cells(), Home.at(home) if home else Home.from_env(), workers)
+    plan, place = find_study(study), Home.at(home) if home else Home.from_env()
+    if cells_on is None:
+        return conduct(plan, plan.cells(), place, workers)
+    if workers is not None:
+        raise BadArgument(f"workers = {workers} are processes of this machine, and the cells go to {cells_on!r}")
+    return send(plan, study, place, cells_on)

@@ -35,13 +35,15 @@ OnProgress = Callable[[Progress], None]
 class CellResult:
     """A searched cell: its trials (the labels-only baseline among them), the way of the search, and its end.
 
-    Where the recommender was asked, `suggestion` is its last answer.
+    `run_id` is the cell's run in the store, the parent of its trials'. Where the recommender was asked, `suggestion` is
+    its last answer.
     """
 
     cell: Cell
     trials: tuple[Trial, ...]
     path: tuple[SearchStep, ...]
     best: KDConfig
+    run_id: str
     suggestion: Suggestion | None = None
 
 
@@ -138,6 +140,7 @@ class _Runner:
             trials=(*baseline, *found.trials),
             path=found.path,
             best=found.best,
+            run_id=self.place.parent_run_id,
             suggestion=self.decisions[-1].answer if self.decisions else None,
         )
         self._close(result)

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import yaml
+from running import REPOSITORY
+
+
+def test_the_templates_for_containers_are_deployments_of_the_flow_cell() -> None:
+    text = (REPOSITORY / "prefect.yaml").read_text(encoding="utf-8")
+    names = [one["name"] for one in yaml.safe_load(text)["deployments"]]
+    assert names == ["local", "local"], "a template stays out of `prefect deploy --all`, whose pools must exist"
+    lines, inside = [], False
+    for line in text.splitlines():
+        starts, ends = line.startswith("  # template:"), line.startswith("  # end of template")
+        inside = (inside or starts) and not ends
+        lines.append(line.replace("  # ", "  ", 1) if inside and not starts else line)
+    made = yaml.safe_load("\n".join(lines))["deployments"][2:]
+    assert [one["name"] for one in made] == ["docker", "kubernetes"]
+    for one in made:
+        assert one["entrypoint"] == "flows.cell.cell"
+        assert set(one["parameters"]) == {"study", "task", "student"}
+        assert one["work_pool"]["name"] == one["name"]
+        assert {"image", "env"} <= set(one["work_pool"]["job_variables"])
+        assert f"WORKDIR {one['pull'][0]['prefect.deployments.steps.set_working_directory']['directory']}" in (
+            REPOSITORY / "Dockerfile"
+        ).read_text(encoding="utf-8")
