@@ -1,7 +1,8 @@
 """An embedded Prefect server: started with a study, kept below the kdrec home, gone when the study's process is gone.
 
 Prefect can start one of its own, which outlives a killed parent; this one cannot, and it starts while its parent still
-imports.
+imports. If it is killed, another takes its place on the same port and database: Prefect's clients try again for a
+while, and a study would hang and fail by the loss of what only shows it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import atexit
 import os
 import socket
 import sys
+import threading
 import urllib.error
 import urllib.request
-from multiprocessing.connection import Connection
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Final
 
@@ -20,22 +23,22 @@ from flows.children import LeanContext, LeanProcess, die_with_parent
 from kdrec.errors import KdrecError
 
 PATIENCE_SECONDS: Final = 120.0
+REVIVAL_SECONDS: Final = 1.0
+"""Between two starts of a server that keeps ending."""
 
 
 class EmbeddedServer:
     """A server of this process; it takes calls once `wait_until_ready` returns."""
 
     def __init__(self, log: Path) -> None:
-        mine, its = LeanContext().Pipe(duplex=False)
         self.log = log
-        self.process = LeanProcess(target=_serve, args=(its, log), daemon=True, name="prefect-server")
-        self.process.start()
-        its.close()
-        atexit.register(self.stop)  # before Prefect's own, so it runs after Prefect has sent its last logs
+        self._stopped = threading.Event()
         try:
-            self.url = f"http://127.0.0.1:{mine.recv()}/api"
+            self.process, self.port = self._start(0)
         except EOFError:
             raise self._failed() from None
+        atexit.register(self.stop)  # before Prefect's own, so it runs after Prefect has sent its last logs
+        self.url = f"http://127.0.0.1:{self.port}/api"
 
     def wait_until_ready(self) -> None:
         """Return when the server answers.
@@ -49,27 +52,48 @@ class EmbeddedServer:
             urllib.request.urlopen(f"{self.url}/health", timeout=PATIENCE_SECONDS).close()
         except (OSError, urllib.error.URLError):
             raise self._failed() from None
+        threading.Thread(target=self._revive, name="revive-prefect-server", daemon=True).start()
 
     def stop(self) -> None:
         """End the server; what it was told is in its database."""
+        self._stopped.set()
         self.process.terminate()
         self.process.join(timeout=3)
         self.process.kill()
         self.process.join()
 
+    def _start(self, port: int) -> tuple[LeanProcess, int]:
+        """A server's process and its port; 0 takes a free one. An `EOFError` says that it ended at once."""
+        mine, its = LeanContext().Pipe(duplex=False)
+        process = LeanProcess(target=_serve, args=(its, self.log, port), daemon=True, name="prefect-server")
+        process.start()
+        its.close()
+        with mine:
+            return process, int(mine.recv())
+
+    def _revive(self) -> None:
+        """Wait for the end of the server, and start another, until `stop`; a child lives as long as this thread."""
+        while True:
+            wait([self.process.sentinel])
+            if self._stopped.is_set():
+                return
+            with suppress(EOFError, OSError):
+                self.process, _ = self._start(self.port)
+            self._stopped.wait(REVIVAL_SECONDS)
+
     def _failed(self) -> KdrecError:
         return KdrecError(f"the embedded Prefect server did not start; its log {self.log} says why")
 
 
-def _serve(port: Connection, log: Path) -> None:
+def _serve(told: Connection, log: Path, port: int) -> None:
     die_with_parent()
     os.setsid()  # a Ctrl-C on the terminal is for the parent, which still has things to report
     with log.open("ab", buffering=0) as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
-    listening = socket.create_server(("127.0.0.1", 0))
-    port.send(listening.getsockname()[1])
-    port.close()
+    listening = socket.create_server(("127.0.0.1", port))
+    told.send(listening.getsockname()[1])
+    told.close()
     os.environ |= {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "PREFECT_UI_ENABLED": "false"}
     import uvicorn
 

@@ -83,7 +83,9 @@ def test_every_model_is_loaded_without_its_code() -> None:
     loads = [
         (p, c)
         for p, c in loads
-        if isinstance(c.func, ast.Attribute) and c.func.attr in ("from_pretrained", "from_config")
+        if isinstance(c.func, ast.Attribute)
+        and c.func.attr in ("from_pretrained", "from_config")
+        and ast.unparse(c.func.value) != "ScriptDirectory"  # of Alembic, in MLflow's own package
     ]
     assert loads
     for path, call in loads:
