@@ -299,7 +299,7 @@ def test_servers_listen_on_loopback_unless_told() -> None:
         for listens in re.findall(r"(?:create_server|bind)\(\((.*?),", text):
             assert listens == '"127.0.0.1"', path
     assert "mlflow ui --host 127.0.0.1" in (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert 'create_server(("127.0.0.1", 0))' in (ROOT / "flows" / "server.py").read_text(encoding="utf-8")
+    assert 'create_server(("127.0.0.1", port))' in (ROOT / "flows" / "server.py").read_text(encoding="utf-8")
 
 
 def test_every_file_of_a_home_is_below_a_folder_of_its_owner_alone(travelled: tuple[Home, History]) -> None:

@@ -1,6 +1,6 @@
 """Faults at random moments of a real study, over and over: nothing finished is lost, doubled or different.
 
-The suite does a few; `make chaos` does 50, or `KDREC_CHAOS_FAULTS` of them from the seed `KDREC_CHAOS_SEED`, and writes
+The suite does one; `make chaos` does 50, or `KDREC_CHAOS_FAULTS` of them from the seed `KDREC_CHAOS_SEED`, and writes
 one line a fault to `KDREC_CHAOS_LOG`.
 """
 
@@ -25,7 +25,7 @@ from kdrec.home import Home
 from kdrec.tracking import Store
 from kdrec.types import Trial
 
-FAULTS = int(os.environ.get("KDREC_CHAOS_FAULTS", "2"))
+FAULTS = int(os.environ.get("KDREC_CHAOS_FAULTS", "1"))
 SEED = int(os.environ.get("KDREC_CHAOS_SEED", "0"))
 LOG = os.environ.get("KDREC_CHAOS_LOG")
 
