@@ -32,36 +32,41 @@ LOG = os.environ.get("KDREC_CHAOS_LOG")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(max(600, 120 * FAULTS))]
 
 
-def kill(processes: list[psutil.Process]) -> None:
+def kill(processes: list[psutil.Process]) -> bool:
+    """Whether there was any to kill."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
+    return bool(processes)
 
 
-def a_worker(run: Running) -> None:
-    kill(run.workers()[:1])
+def a_worker(run: Running) -> bool:
+    return kill(run.workers()[:1])
 
 
-def the_flow(run: Running) -> None:
+def the_flow(run: Running) -> bool:
     run.process.kill()
+    return True
 
 
-def flow_and_workers(run: Running) -> None:
+def flow_and_workers(run: Running) -> bool:
     workers = run.workers()
     run.process.kill()
-    kill(workers)
+    return kill(workers)
 
 
-def prefect_server(run: Running) -> None:
-    kill([child for child in run.family() if os.getsid(child.pid) == child.pid])
+def prefect_server(run: Running) -> bool:
+    return kill([child for child in run.family() if os.getsid(child.pid) == child.pid])
 
 
-def ctrl_c(run: Running) -> None:
+def ctrl_c(run: Running) -> bool:
     os.killpg(run.process.pid, signal.SIGINT)
+    return True
 
 
-def sigterm(run: Running) -> None:
+def sigterm(run: Running) -> bool:
     run.process.terminate()
+    return True
 
 
 KINDS = (a_worker, the_flow, flow_and_workers, prefect_server, ctrl_c, sigterm)
@@ -81,17 +86,16 @@ def results(trials: dict[str, Trial]) -> dict[str, tuple[float | None, ...]]:
     return {made.fingerprint: (made.val_score, made.val_loss, made.test_score) for made in trials.values()}
 
 
-def strike(run: Running, fault: Callable[[Running], None], after: float) -> list[psutil.Process] | None:
-    """Let a fault happen after so many seconds; the processes there were, or None when the study had ended."""
+def strike(run: Running, fault: Callable[[Running], bool], after: float) -> list[psutil.Process] | None:
+    """Let a fault happen after so many seconds; the processes there were, or None when there was nothing to strike."""
     with suppress(subprocess.TimeoutExpired):
         run.process.wait(after)
         return None
     family = run.family()
-    fault(run)
-    return family
+    return family if fault(run) else None
 
 
-def disturbed(study: Path, home: Home, faults: Iterator[tuple[Callable[[Running], None], float]]) -> Iterator[dict]:
+def disturbed(study: Path, home: Home, faults: Iterator[tuple[Callable[[Running], bool], float]]) -> Iterator[dict]:
     """Run a study again and again, each time with the next fault while there is one, until it comes to its end."""
     before: dict[str, Trial] = {}
     code = -1
