@@ -526,3 +526,22 @@ def test_a_note_that_mlflow_would_cut_is_shortened_in_words() -> None:
     note = closing_note("opening", trials, path=["step " * 50] * 60, best=configs[0])
     assert len(note) <= NOTE_LIMIT + 100
     assert note.endswith("more configurations, in the child runs.")
+
+
+def test_a_store_whose_making_was_killed_is_made_by_the_next(tmp_path: Path) -> None:
+    """MLflow's migrations do not go on where they were killed: a half-made file must never stand in its place."""
+    home = at(tmp_path / "home")
+    open_it = f"from kdrec.home import Home; from kdrec.tracking import Store; Store.open(Home.at({str(home.root)!r}))"
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("TRACKING_URI")}
+    maker = subprocess.Popen([sys.executable, "-c", open_it], env=environment)
+    try:
+        while not any(file.stat().st_size for file in home.root.glob(".mlflow.db.*.tmp")):
+            assert maker.poll() is None, "made before it could be killed"
+            time.sleep(0.02)
+    finally:
+        maker.kill()
+        maker.wait()
+    assert not (home.root / "mlflow.db").exists()
+    record(Store.open(home))
+    assert len(Store.open(home).trials()[0]) == 1
+    assert not list(home.root.glob(".mlflow.db.*.tmp*"))

@@ -14,11 +14,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from kdrec.errors import StoreError
 from kdrec.home import Home
+from kdrec.sources import atomic_path
 
 PATIENCE_SECONDS: Final = 8.0
 """How long an address may stay silent before it counts as unreachable."""
@@ -112,12 +114,27 @@ def _prepare(home: Home) -> None:
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file or home.root / 'store'}.lock"), _quiet():
+        if file is not None and not (file.exists() and file.stat().st_size):
+            _make_file(file, home.artifacts)
         engine = sqlalchemy.create_engine(home.tracking_uri)
         try:
             sqlalchemy.inspect(engine)  # MLflow would retry a wrong password or a damaged file for 100 seconds
         finally:
             engine.dispose()
         SqlAlchemyStore(home.tracking_uri, home.artifacts.as_uri())
+
+
+def _make_file(file: Path, artifacts: Path) -> None:
+    """Make a SQLite store beside its place and move it there when it is whole.
+
+    MLflow's migrations take seconds and do not go on where they were killed: a half-made file could never be opened.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    for left in file.parent.glob(f".{file.name}.*.tmp*"):  # by one that was killed; who makes a store holds its lock
+        left.unlink()
+    with atomic_path(file) as new:
+        SqlAlchemyStore(f"sqlite:///{new}", artifacts.as_uri())._dispose_engine()
 
 
 @contextmanager
