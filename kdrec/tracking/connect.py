@@ -64,12 +64,18 @@ def connect(home: Home) -> Any:
         knock(uri)
     from mlflow import MlflowClient
 
+    logging.getLogger("mlflow.store.db.utils").addFilter(_is_not_told_anyway)
     with asking(uri, "being opened"):
         if not uri.startswith(("http://", "https://")):
             _prepare(home)
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     return client
+
+
+def _is_not_told_anyway(record: logging.LogRecord) -> bool:
+    """Keep the traceback that MLflow prints of a database's error off the screen: `asking` says it in a sentence."""
+    return not record.exc_info
 
 
 def ask_health(uri: str) -> None:

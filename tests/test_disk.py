@@ -1,0 +1,106 @@
+"""A disk that is really full, at every kind of file that a trial writes: one sentence, and the next run goes on."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import new_home
+
+from kdrec import checkpoints, signals, teacher, trial
+from kdrec.errors import KdrecError
+from kdrec.home import Home
+from kdrec.studies import Cell, Study
+from kdrec.tasks import token_store
+from kdrec.tracking import Store
+from kdrec.trial import one, outbox
+
+CELL = Cell(task="vader_tweets", student="tiny")
+STUDY = Study.from_dict(
+    {
+        "name": "small",
+        "tasks": ["vader_tweets"],
+        "students": ["tiny"],
+        "rows": {"train": 40, "validation": 20, "test": 20},
+        "space": {"alphas": [0.5], "distances": ["ce"], "teachers": ["t_ll"], "teacher_temperatures": [1.0]},
+        "teacher": {"learning_rates": [2e-4], "epochs": 1, "evaluations_per_epoch": 1, "max_length": 32},
+        "training": {"epochs": 2, "max_length": 32},
+    }
+)
+
+
+@dataclass
+class Disk:
+    """A file system of 400 MB, and a file that takes what is left of it."""
+
+    folder: Path
+
+    def fill(self) -> None:
+        with suppress(OSError), (self.folder / "ballast").open("wb", buffering=0) as ballast:
+            while True:
+                ballast.write(bytes(4096))
+
+    def free(self) -> None:
+        (self.folder / "ballast").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400m", "kdrec-test", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root may make a file system to fill")
+    try:
+        yield Disk(folder)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def scores(result: trial.CellResult) -> list[tuple[Any, ...]]:
+    return [(made.fingerprint, made.val_score, made.val_loss, made.test_score) for made in result.trials]
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_sentence_wherever_it_is_met_and_nothing_is_lost_or_doubled(
+    disk: Disk, home: Home, sources_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    undisturbed = scores(trial.run_cell(STUDY, CELL, home))
+    small = new_home(disk.folder / "home", sources_folder)
+    Store.open(small)
+    monkeypatch.setattr(one, "PAUSES", ())
+    monkeypatch.setattr(checkpoints.Checkpoint, "due", lambda checkpoint: checkpoint.path is not None)
+
+    def full_at(room: Any, name: str) -> str:
+        """Run the cell on a disk that is full from the first call of a function on; what the user is told."""
+        real: Callable[..., Any] = getattr(room, name)
+
+        def filled(*args: Any, **words: Any) -> Any:
+            disk.fill()
+            return real(*args, **words)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(room, name, filled)
+            with pytest.raises(KdrecError) as refusal:
+                trial.run_cell(STUDY, CELL, small)
+        disk.free()
+        return str(refusal.value)
+
+    for room in (token_store, teacher, signals, checkpoints):
+        said = full_at(room, "atomic_write")
+        assert "no space left" in said, (room, said)
+        assert "\n" not in said, (room, said)
+    for room, name in ((outbox, "atomic_write"), (Store, "start_trial"), (Store, "finish_trial")):
+        said = full_at(room, name)
+        assert "full" in said, (room, name, said)
+        assert "\n" not in said, (room, name, said)
+
+    assert "Traceback" not in capfd.readouterr().err
+    assert not list(small.root.rglob("*.tmp"))
+    assert scores(trial.run_cell(STUDY, CELL, small)) == undisturbed
+    assert len(Store.open(small).trials()[0]) == len(undisturbed)
