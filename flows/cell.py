@@ -14,7 +14,7 @@ from flows.conduct import conduct, known_trials
 from flows.life import alive
 from flows.pieces import Outcome, find_study
 from flows.reference import Reference
-from flows.study import HomeFolder, StudyName
+from flows.study import HomeFolder, Ranks, StudyName
 from kdrec.errors import BadArgument, did_you_mean
 from kdrec.home import Home
 from kdrec.studies import Cell
@@ -24,7 +24,9 @@ StudentName = Annotated[str, Field(title="Student", description="A student of th
 
 
 @flow(name="cell", flow_run_name="{task}-{student}", task_runner=ThreadPoolTaskRunner(), persist_result=False)
-def cell(study: StudyName, task: TaskName, student: StudentName, home: HomeFolder = None) -> Outcome:
+def cell(
+    study: StudyName, task: TaskName, student: StudentName, home: HomeFolder = None, ranks: Ranks = None
+) -> Outcome:
     """Search one cell of a study, in one worker process; its teacher is made first if nobody made it yet.
 
     A study that sent the cell here finds what came of it by the labels of this flow run.
@@ -36,6 +38,6 @@ def cell(study: StudyName, task: TaskName, student: StudentName, home: HomeFolde
     wanted, place = Cell(task=task, student=student), Home.at(home) if home else Home.from_env()
     with get_client(sync_client=True) as client, alive(place, str(runtime.flow_run.id)), pool.a_place(client):
         before = known_trials(place)
-        (outcome,) = conduct(plan, [wanted], place, workers=1)
+        (outcome,) = conduct(plan, [wanted], place, workers=1, ranks=ranks)
         pool.tell(client, Reference.of(outcome, before))
     return outcome

@@ -30,7 +30,7 @@ def main(words: list[str] | None = None) -> int:
     home = Home.at(asked.home) if asked.home else Home.from_env()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        _run(asked.study, home, asked.workers, asked.cells_on)
+        _run(asked.study, home, asked.workers, asked.cells_on, asked.ranks)
     except KdrecError as error:
         print(f"kdrec: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -42,7 +42,7 @@ def main(words: list[str] | None = None) -> int:
     return 0
 
 
-def _run(name: str, home: Home, workers: int | None, cells_on: str | None) -> None:
+def _run(name: str, home: Home, workers: int | None, cells_on: str | None, ranks: int | None) -> None:
     study = pieces.find_study(name)
     pieces.check(study)
     print(f"Study {study.name}: starting, with all that is made under {home.root}", flush=True)  # noqa: T201
@@ -59,7 +59,7 @@ def _run(name: str, home: Home, workers: int | None, cells_on: str | None) -> No
 
     if server is not None:
         server.wait_until_ready()
-    flow(name, home=str(home.root), workers=workers, cells_on=cells_on)
+    flow(name, home=str(home.root), workers=workers, cells_on=cells_on, ranks=ranks)
 
 
 def _embedded(home: Home) -> EmbeddedServer:
@@ -101,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("study", metavar="STUDY", help="a study file, or the name of one under flows/studies")
     parser.add_argument("--workers", type=_count, metavar="N", help="worker processes (default: one a core)")
+    parser.add_argument("--ranks", type=_count, metavar="N", help="processes (GPUs) that train each model together")
     parser.add_argument("--cells-on", metavar="CELL/NAME", help="deployment that gets every cell (default: work here)")
     parser.add_argument("--home", metavar="DIR", help="folder of studies, caches and history (KDREC_HOME, or ./.kdrec)")
     return parser

@@ -28,10 +28,13 @@ from kdrec.studies import Cell, Study
 from kdrec.tracking import Store
 
 
-def conduct(study: Study, cells: Iterable[Cell], home: Home, workers: int | None) -> list[Outcome]:
+def conduct(
+    study: Study, cells: Iterable[Cell], home: Home, workers: int | None = None, ranks: int | None = None
+) -> list[Outcome]:
     """Search cells of a study: their teachers first, a cell as soon as its own teacher is there.
 
-    Called inside a flow. One piece that fails keeps no other from its end.
+    Called inside a flow. One piece that fails keeps no other from its end. `workers` take pieces at once: by default
+    one a core, and one where several `ranks` train each model together.
 
     Returns
     -------
@@ -47,7 +50,9 @@ def conduct(study: Study, cells: Iterable[Cell], home: Home, workers: int | None
     pieces.check(study)
     Store.open(home).experiment(study.name)  # before any worker: processes racing on a new database break it
     before, outlet = known_trials(home), _outlet()
-    outcomes, failures = _work_off(pieces.cut(study, home, cells), workers or usable_cores(), outlet)
+    several = ranks is not None and ranks > 1
+    plan = pieces.cut(study, home, cells, ranks or 1)
+    outcomes, failures = _work_off(plan, workers or (1 if several else usable_cores()), outlet)
     question.sync(home, always=True)  # so that the next suggestion need not open the store
     found = [outcomes[str(cell)] for cell in cells if str(cell) in outcomes]
     _show(study, found, before, outlet)

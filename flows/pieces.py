@@ -7,10 +7,11 @@ and `Told` in place of the nouns of `kdrec.trial`, which come with torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+from flows import ranks
 from kdrec import catalog, tasks
 from kdrec.errors import BadArgument, did_you_mean
 from kdrec.home import Home
@@ -28,7 +29,8 @@ ROWS_UNKNOWN: Final = 5000
 class Piece:
     """One teacher or one cell of a study: what a worker takes at once.
 
-    `units` evaluations or trials are expected, each of about `cost` in layers x rows x epochs.
+    `units` evaluations or trials are expected, each of about `cost` in layers x rows x epochs. `ranks` processes train
+    one model together.
     """
 
     role: Literal["teacher", "cell"]
@@ -39,6 +41,7 @@ class Piece:
     teacher: str
     units: int
     cost: float
+    ranks: int = 1
 
     @property
     def name(self) -> str:
@@ -88,17 +91,17 @@ def check(study: Study) -> None:
         catalog.teacher_of(student)
 
 
-def cut(study: Study, home: Home, cells: Iterable[Cell] | None = None) -> tuple[Piece, ...]:
+def cut(study: Study, home: Home, cells: Iterable[Cell] | None = None, ranks: int = 1) -> tuple[Piece, ...]:
     """The pieces of these cells (default: all of the study): teachers first, each kind from the heaviest down."""
     cells = study.cells() if cells is None else tuple(cells)
     pairs = dict.fromkeys((cell.task, catalog.teacher_of(cell.student)) for cell in cells)
     teachers = [_teacher(study, home, task, teacher) for task, teacher in pairs]
     students = [_cell(study, home, cell) for cell in cells]
-    return *sorted(teachers, key=_weight), *sorted(students, key=_weight)
+    return tuple(replace(piece, ranks=ranks) for kind in (teachers, students) for piece in sorted(kind, key=_weight))
 
 
 def do(piece: Piece, tell: Callable[[Told], None]) -> Outcome | None:
-    """Do one piece here, in this process."""
+    """Do one piece here, in this process, or have it trained by several and find here what they made."""
     import torch
     from transformers.utils import logging
 
@@ -107,9 +110,15 @@ def do(piece: Piece, tell: Callable[[Told], None]) -> Outcome | None:
     torch.set_num_threads(1)
     logging.disable_progress_bar()  # bars of several workers would tear the study's own table
 
-    def heard(progress: trial.Progress) -> None:
-        tell(Told(piece=piece.name, done=progress.done, expected=progress.expected, message=progress.message))
+    def told(done: int, expected: int, message: str) -> None:
+        tell(Told(piece=piece.name, done=done, expected=expected, message=message))
 
+    def heard(progress: trial.Progress) -> None:
+        if piece.ranks == 1:  # else it was told as it was made
+            told(progress.done, progress.expected, progress.message)
+
+    if piece.ranks > 1:
+        ranks.train(piece.study, piece.task, piece.model, piece.home, piece.ranks, told)
     if piece.role == "teacher":
         trial.prepare_teacher(piece.study, piece.task, piece.model, piece.home, heard)
         return None

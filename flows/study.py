@@ -35,12 +35,22 @@ CellsOn = Annotated[
         description="Deployment of the flow cell, such as cell/local, that gets every cell; empty: this machine.",
     ),
 ]
-Processes = Annotated[int | None, Field(title="Workers", ge=1, description="Worker processes; empty: one a core.")]
+Processes = Annotated[
+    int | None, Field(title="Workers", ge=1, description="Worker processes; empty: one a core, or one with ranks.")
+]
+Ranks = Annotated[
+    int | None,
+    Field(title="Ranks", ge=1, description="Processes (GPUs) that train each model together; empty: one."),
+]
 
 
 @flow(name="study", flow_run_name="{study}", task_runner=ThreadPoolTaskRunner(), persist_result=False)
 def study(
-    study: StudyName = "quickstart", home: HomeFolder = None, workers: Processes = None, cells_on: CellsOn = None
+    study: StudyName = "quickstart",
+    home: HomeFolder = None,
+    workers: Processes = None,
+    cells_on: CellsOn = None,
+    ranks: Ranks = None,
 ) -> list[Outcome] | list[Reference]:
     """Search every cell of a study: teachers are fine-tuned, students distilled, all of it recorded in MLflow.
 
@@ -48,7 +58,8 @@ def study(
     """
     plan, place = find_study(study), Home.at(home) if home else Home.from_env()
     if cells_on is None:
-        return conduct(plan, plan.cells(), place, workers)
-    if workers is not None:
-        raise BadArgument(f"workers = {workers} are processes of this machine, and the cells go to {cells_on!r}")
+        return conduct(plan, plan.cells(), place, workers, ranks)
+    for name, number in (("workers", workers), ("ranks", ranks)):
+        if number is not None:
+            raise BadArgument(f"{name} = {number} are processes of this machine, and the cells go to {cells_on!r}")
     return send(plan, study, place, cells_on)

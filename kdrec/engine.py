@@ -8,6 +8,7 @@ divided once by the units of the whole step, so neither changes the gradient.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -102,11 +103,20 @@ def make_accelerator(*, device: str | None = None) -> Accelerator:
     """An Accelerator whose precision follows its device: bf16 on GPUs that compute in it, fp32 elsewhere.
 
     Never fp16: its scaler overflows on purpose, which no one could tell from a divergence, and its state would have to
-    be part of every checkpoint.
+    be part of every checkpoint. Processes that torchrun started train on the CPUs where their machine has no GPU:
+    Accelerate would take each of them for alone, unless told so.
     """
-    on_gpu = device != "cpu" and torch.cuda.is_available()
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    on_cpu = device == "cpu" or (several and not _has_gpus())
+    on_gpu = not on_cpu and torch.cuda.is_available()
     precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "no"
-    return Accelerator(cpu=device == "cpu", mixed_precision=precision)
+    return Accelerator(cpu=on_cpu, mixed_precision=precision)
+
+
+def _has_gpus() -> bool:
+    """Whether there are devices that several processes can share out; Apple's is one for all."""
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return found is not None and found.type != "mps"
 
 
 def fit(
@@ -288,8 +298,10 @@ class _Loop:
 
     def _resume(self) -> None:
         state = self.lesson.checkpoint.load()
-        if state is None or state.progress["plan"] != batches.plan_hash(self.plan, self.lesson.train.ids_N):
+        mine = state is not None and state.progress["plan"] == batches.plan_hash(self.plan, self.lesson.train.ids_N)
+        if not self._agreed(mine):
             return
+        assert state is not None, "this process agreed"
         self.accelerator.unwrap_model(self.model).load_state_dict(state.model)
         self.optimizer.load_state_dict(state.optimizer)
         self.best, self.best_weights = Evaluation(**state.progress["best"]), state.best
@@ -299,6 +311,13 @@ class _Loop:
             state.restore_rng()
         else:  # each process draws its own dropout: after a resume, from a stream that no step before has used
             torch.manual_seed((self.training.seed * 1009 + self.step) * 1009 + self.accelerator.process_index)
+
+    def _agreed(self, found: bool) -> bool:
+        """Whether every process found it: one that went on while another starts over would never meet it again."""
+        if self.accelerator.num_processes == 1:
+            return found
+        votes = self.accelerator.reduce(torch.tensor([float(found)], device=self.accelerator.device), "sum")
+        return int(votes) == int(self.accelerator.num_processes)
 
 
 def predict(model: Any, classifier: Classifier, split: Encoded, accelerator: Accelerator) -> npt.NDArray[np.float32]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -107,10 +107,12 @@ def fine_tune(
     folder: Path,
     accelerator: Accelerator,
     on_candidate: Callable[[Candidate], None] = lambda candidate: None,
+    before_run: Callable[[Training], None] = lambda training: None,
 ) -> Teacher:
     """Run every fine-tuning run that `folder` does not hold yet, and select.
 
-    A finished run is recorded at once, so an interrupted stage goes on with the next run.
+    A finished run is recorded at once, so an interrupted stage goes on with the next run. `before_run` hears of each
+    run before its training begins, `on_candidate` of each candidate as it is evaluated.
 
     Raises
     ------
@@ -120,6 +122,7 @@ def fine_tune(
     trace, n_done = _read_trace(folder)
     mark_used(folder / TRACE)
     for training_run in training.runs()[n_done:]:
+        before_run(training_run)
         trace += _run(pupil, training_run, trace, folder, accelerator, on_candidate)
         n_done += 1
         _write_trace(folder, trace, n_done)
@@ -130,15 +133,19 @@ def fine_tune(
 
 
 def teacher_signal(
-    pupil: Pupil, teacher: Teacher, choice: TeacherChoice, folder: Path, accelerator: Accelerator, max_length: int
+    pupil: Pupil,
+    teacher: Teacher,
+    choice: TeacherChoice,
+    folder: Path,
+    accelerator: Accelerator,
+    max_length: int,
+    before_pass: Callable[[], None] = lambda: None,
 ) -> TeacherSignal:
-    """Logits of the chosen checkpoint on the training split: read from `folder`, or computed in one pass and kept."""
-    key = signal_key(
-        checkpoint=teacher.selection.checkpoint(choice),
-        data=pupil.train.fingerprint,
-        tokenizer=pupil.tokenizer,
-        max_length=max_length,
-    )
+    """Logits of the chosen checkpoint on the training split: read from `folder`, or computed in one pass and kept.
+
+    `before_pass` is called before they are computed, if they are.
+    """
+    key = _signal_key(pupil, teacher.selection.checkpoint(choice), max_length)
     path = folder / f"{key}.safetensors"
     if path.exists():
         try:
@@ -147,6 +154,7 @@ def teacher_signal(
             return found
         except CorruptFile:
             path.unlink(missing_ok=True)
+    before_pass()
     reading = pupil.train.reading
     signal = TeacherSignal(
         key=key,
@@ -156,6 +164,24 @@ def teacher_signal(
     )
     signal.save(path, checkpoint=teacher.selection.checkpoint(choice))
     return signal
+
+
+def kept_signal(pupil: Pupil, checkpoint: str, folder: Path, max_length: int) -> TeacherSignal:
+    """Logits of a checkpoint that `teacher_signal` has kept in `folder`.
+
+    Raises
+    ------
+    CorruptFile
+        They are not there, or damaged.
+    """
+    key = _signal_key(pupil, checkpoint, max_length)
+    return TeacherSignal.load(folder / f"{key}.safetensors", key=key)
+
+
+def _signal_key(pupil: Pupil, checkpoint: str, max_length: int) -> str:
+    return signal_key(
+        checkpoint=checkpoint, data=pupil.train.fingerprint, tokenizer=pupil.tokenizer, max_length=max_length
+    )
 
 
 def live_logits(pupil: Pupil, weights: Path, accelerator: Accelerator) -> npt.NDArray[np.float32]:
@@ -168,6 +194,17 @@ def live_logits(pupil: Pupil, weights: Path, accelerator: Accelerator) -> npt.ND
     return engine.predict(classifier.model.to(accelerator.device), classifier, pupil.train, accelerator)
 
 
+def fine_tuning(
+    pupil: Pupil, training: Training, accelerator: Accelerator
+) -> tuple[encoder.Classifier, Iterator[engine.Event]]:
+    """The classifier of one fine-tuning run, and its training as it goes."""
+    task = pupil.task
+    classifier = encoder.build(pupil.card, pupil.folder, task, (pupil.train, pupil.validation), seed=training.seed)
+    grade = grader(task, task.validation, pupil.validation)
+    lesson = engine.Lesson(train=pupil.train, validation=pupil.validation, grade=grade, n_classes=len(task.labels))
+    return classifier, engine.fit(classifier, lesson, BASELINE_CONFIG, training, accelerator)
+
+
 def _run(
     pupil: Pupil,
     training: Training,
@@ -177,12 +214,9 @@ def _run(
     on_candidate: Callable[[Candidate], None],
 ) -> list[Candidate]:
     """Candidates of one fine-tuning run; a run that diverges keeps those it had made."""
-    task = pupil.task
-    classifier = encoder.build(pupil.card, pupil.folder, task, (pupil.train, pupil.validation), seed=training.seed)
-    grade = grader(task, task.validation, pupil.validation)
-    lesson = engine.Lesson(train=pupil.train, validation=pupil.validation, grade=grade, n_classes=len(task.labels))
+    classifier, events = fine_tuning(pupil, training, accelerator)
     made: list[Candidate] = []
-    for event in engine.fit(classifier, lesson, BASELINE_CONFIG, training, accelerator):
+    for event in events:
         if isinstance(event, engine.Evaluation):
             candidate = Candidate(
                 learning_rate=training.learning_rate,

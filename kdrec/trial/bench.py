@@ -14,6 +14,7 @@ from kdrec.home import Home
 from kdrec.signals import TeacherSignal
 from kdrec.studies import Study
 from kdrec.teacher import Pupil, Teacher, fine_tune, teacher_signal
+from kdrec.trial.ranks import AskTeacher, FineTune, Ranks
 from kdrec.types import Candidate, Encoded, ModelCard, Task, TaskFeatures, TeacherChoice
 
 
@@ -31,10 +32,13 @@ def lock(home: Home, name: str) -> FileLock:
 
 
 class Bench:
-    """Everything that the trials of one task and one teacher share; each part is made when first asked for, once."""
+    """Everything that the trials of one task and one teacher share; each part is made when first asked for, once.
 
-    def __init__(self, study: Study, task_name: str, teacher: str, home: Home) -> None:
-        self.study, self.home = study, home
+    `ranks` are the processes that train together, this one leading; by default it is alone.
+    """
+
+    def __init__(self, study: Study, task_name: str, teacher: str, home: Home, ranks: Ranks | None = None) -> None:
+        self.study, self.home, self.ranks = study, home, ranks or Ranks()
         self.teacher_card: ModelCard = catalog.card(teacher)
         self.teacher_training = study.teacher_for(task_name)
         if self.max_length > self.teacher_card.max_length:
@@ -92,7 +96,14 @@ class Bench:
         key = self.pupil.key(self.teacher_training)
         with lock(self.home, f"teacher-{key}"):
             folder = self.home.folder("teachers", key)
-            return fine_tune(self.pupil, self.teacher_training, folder, self.accelerator, on_candidate)
+            return fine_tune(
+                self.pupil,
+                self.teacher_training,
+                folder,
+                self.accelerator,
+                on_candidate,
+                lambda training: self.ranks.call(FineTune(training=training)),
+            )
 
     def signal(self, choice: TeacherChoice) -> TeacherSignal:
         """Logits of a chosen checkpoint; one pass serves both choices when they are the same checkpoint."""
@@ -100,7 +111,13 @@ class Bench:
         if checkpoint not in self._signals:
             with lock(self.home, f"logits-{checkpoint}"):
                 self._signals[checkpoint] = teacher_signal(
-                    self.pupil, self.teacher, choice, self.home.folder("logits"), self.accelerator, self.max_length
+                    self.pupil,
+                    self.teacher,
+                    choice,
+                    self.home.folder("logits"),
+                    self.accelerator,
+                    self.max_length,
+                    lambda: self.ranks.call(AskTeacher(checkpoint=checkpoint)),
                 )
         return self._signals[checkpoint]
 

@@ -15,6 +15,7 @@ from kdrec.tracking import Store, cell_note, closing_note
 from kdrec.trial.advice import Adviser, decision
 from kdrec.trial.bench import Bench
 from kdrec.trial.one import Place, run_trial
+from kdrec.trial.ranks import Ranks
 from kdrec.types import BASELINE_CONFIG, Candidate, Decision, KDConfig, Suggestion, Trial
 
 
@@ -51,12 +52,19 @@ def _silent(_: Progress) -> None:
     """Progress that nobody watches."""
 
 
-def prepare_teacher(study: Study, task_name: str, teacher: str, home: Home, on_progress: OnProgress = _silent) -> None:
+def prepare_teacher(
+    study: Study,
+    task_name: str,
+    teacher: str,
+    home: Home,
+    on_progress: OnProgress = _silent,
+    ranks: Ranks | None = None,
+) -> None:
     """Stage one of a task: fine-tune its teacher, select, compute its logits, log the trace. Does nothing twice."""
     part, training = f"{task_name} teacher", study.teacher_for(task_name)
     expected = len(training.runs()) * training.epochs * training.evaluations_per_epoch
     on_progress(Progress(part=part, done=0, expected=expected, message="reading rows and weights"))
-    bench = Bench(study, task_name, teacher, home)
+    bench = Bench(study, task_name, teacher, home, ranks)
     seen: list[Candidate] = []
 
     def saw(candidate: Candidate) -> None:
@@ -83,10 +91,12 @@ def prepare_teacher(study: Study, task_name: str, teacher: str, home: Home, on_p
     )
 
 
-def run_cell(study: Study, cell: Cell, home: Home, on_progress: OnProgress = _silent) -> CellResult:
+def run_cell(
+    study: Study, cell: Cell, home: Home, on_progress: OnProgress = _silent, ranks: Ranks | None = None
+) -> CellResult:
     """Search one cell: the labels-only baseline, then the study's strategy. Finished trials are found, not repeated."""
     on_progress(Progress(part=str(cell), done=0, expected=1, message="reading rows, logits and weights"))
-    runner = _Runner(Bench(study, cell.task, catalog.teacher_of(cell.student), home), cell, on_progress)
+    runner = _Runner(Bench(study, cell.task, catalog.teacher_of(cell.student), home, ranks), cell, on_progress)
     return runner.search()
 
 

@@ -9,17 +9,20 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from kdrec import encoder, engine
 from kdrec.checkpoints import Checkpoint
 from kdrec.errors import KdrecError, StoreError
+from kdrec.home import Home
+from kdrec.signals import TeacherSignal
 from kdrec.space import canonical
 from kdrec.studies import Cell
 from kdrec.tasks import grader
 from kdrec.tracking import Store
 from kdrec.trial import outbox
 from kdrec.trial.bench import Bench, lock
+from kdrec.trial.ranks import Distil
 from kdrec.types import SCHEMA_VERSION, KDConfig, ModelCard, TaskFeatures, Training, Trial
 
 PAUSES: Final = (1.0, 4.0, 15.0, 40.0)
@@ -27,13 +30,19 @@ PAUSES: Final = (1.0, 4.0, 15.0, 40.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Place:
-    """Where a cell's trials are made and written: its bench, its student, its parent run in the store."""
+class Seat:
+    """Where a student is trained, which every process of a training knows: the bench, the student and its source."""
 
     bench: Bench
-    cell: Cell
     student: ModelCard
     folder: Path
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Place(Seat):
+    """Where a cell's trials are made and written, which the main process knows: beside the seat, its parent run."""
+
+    cell: Cell
     student_hash: str
     """Content of the student's pretrained source, with the layers it keeps."""
     features: TaskFeatures
@@ -60,6 +69,11 @@ def fingerprint(task: str, student: str, config: KDConfig, training: Training, c
     del knobs["teacher"]
     parts = [task, student, knobs, asdict(training), checkpoint, SCHEMA_VERSION]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def checkpoint_of(home: Home, identity: str) -> Checkpoint:
+    """Where an interrupted trial left off."""
+    return Checkpoint(path=home.folder("checkpoints") / f"{identity}.safetensors")
 
 
 def run_trial(place: Place, config: KDConfig, seed: int) -> Trial:
@@ -99,7 +113,7 @@ def _new_trial(place: Place, config: KDConfig, training: Training, identity: str
         fingerprint=identity,
     )
     run_id = _started(place, training, blank)
-    checkpoint = Checkpoint(path=place.bench.home.folder("checkpoints") / f"{identity}.safetensors")
+    checkpoint = checkpoint_of(place.bench.home, identity)
     started = time.monotonic()
     try:
         outcome = _train(place, blank, training, checkpoint)
@@ -156,21 +170,42 @@ def _recorded(place: Place, training: Training, outcome: outbox.Outcome, run_id:
 
 
 def _train(place: Place, blank: Trial, training: Training, checkpoint: Checkpoint) -> outbox.Outcome:
-    """Train, and test the weights of the best evaluation; a run that diverged has no scores."""
-    config = blank.config
+    """Train, with all processes that there are, and fill the blank with what came of it."""
+    config, bench = blank.config, place.bench
     assert isinstance(config, KDConfig)  # nothing else is trained
-    bench, task = place.bench, place.bench.task
-    train, validation, test = (bench.encoded(split) for split in ("train", "validation", "test"))
-    classifier = encoder.build(place.student, place.folder, task, (train, validation, test), seed=training.seed)
+    signal = bench.signal(config.teacher) if config.alpha > 0 else None
+    weights = bench.teacher.selection.checkpoint(config.teacher) if signal else None
+    bench.ranks.call(Distil(config=config, training=training, checkpoint=weights, fingerprint=blank.fingerprint))
+    results, waiting = train(place, config, training, checkpoint, signal)
+    return outbox.Outcome(trial=replace(blank, **results), measured=waiting)
+
+
+def train(
+    seat: Seat, config: KDConfig, training: Training, checkpoint: Checkpoint, signal: TeacherSignal | None
+) -> tuple[dict[str, Any], tuple[tuple[str, float, int], ...]]:
+    """Train, and test the weights of the best evaluation; a run that diverged has no scores.
+
+    Every process of a training calls this alike and gets the same.
+
+    Returns
+    -------
+    results : dict
+        Status and scores by their names in `Trial`.
+    measured : tuple
+        Name, value and step of everything that was measured.
+    """
+    bench, task = seat.bench, seat.bench.task
+    learnt, validation, test = (bench.encoded(split) for split in ("train", "validation", "test"))
+    classifier = encoder.build(seat.student, seat.folder, task, (learnt, validation, test), seed=training.seed)
     lesson = engine.Lesson(
-        train=train,
+        train=learnt,
         validation=validation,
         grade=grader(task, task.validation, validation),
         n_classes=len(task.labels),
-        signal=bench.signal(config.teacher) if config.alpha > 0 else None,
+        signal=signal,
         checkpoint=checkpoint,
     )
-    trial = replace(blank, status="diverged")
+    results: dict[str, Any] = {"status": "diverged"}
     waiting: list[tuple[str, float, int]] = []
     for event in engine.fit(classifier, lesson, config, training, bench.accelerator):
         waiting += measured(event)
@@ -178,14 +213,13 @@ def _train(place: Place, blank: Trial, training: Training, checkpoint: Checkpoin
             logits = engine.predict(classifier.model, classifier, test, bench.accelerator)
             grade = grader(task, task.test, test)(logits)
             waiting += [(f"test/{name}", value, event.best.step) for name, value in grade.also.items()]
-            trial = replace(
-                blank,
-                status="completed",
-                val_score=event.best.score,
-                val_loss=event.best.loss,
-                test_score=grade.score,
-            )
-    return outbox.Outcome(trial=trial, measured=tuple(waiting))
+            results = {
+                "status": "completed",
+                "val_score": event.best.score,
+                "val_loss": event.best.loss,
+                "test_score": grade.score,
+            }
+    return results, tuple(waiting)
 
 
 def measured(event: engine.Event) -> Sequence[tuple[str, float, int]]:
