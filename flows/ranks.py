@@ -17,6 +17,7 @@ from typing import Final
 
 import tomli_w
 
+from kdrec import catalog
 from kdrec.errors import KdrecError
 from kdrec.home import Home
 from kdrec.studies import Study
@@ -55,18 +56,21 @@ def train(study: Study, task: str, model: str, home: Home, number: int, tell: Ca
             start_new_session=True,  # Ctrl-C is for those who stop the study, and would make torchrun talk
         )
         with process:
-            _listen(process, tell)
+            _listen(process, f"{task}/{model}" if catalog.card(model).teacher else f"{task} teacher", tell)
 
 
-def _listen(process: subprocess.Popen[str], tell: Callable[[int, int, str], None]) -> None:
-    """Pass progress on until the processes end, and raise what they were refused with."""
+def _listen(process: subprocess.Popen[str], part: str, tell: Callable[[int, int, str], None]) -> None:
+    """Pass progress of a part on until the processes end, and raise what they were refused with.
+
+    A cell's processes tell of their teacher too, which the study has heard of.
+    """
     refused, said = "", deque[str](maxlen=LAST_WORDS)
     assert process.stdout is not None
     for line in process.stdout:
         try:
             content = json.loads(line)
             refused = content.get("error", refused)
-            if "error" not in content:
+            if content.get("part") == part:
                 tell(content["done"], content["expected"], content["message"])
         except (ValueError, AttributeError, KeyError):  # what libraries have to say
             said.append(line)

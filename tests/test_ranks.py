@@ -193,6 +193,9 @@ class TestTwoRanks:
     def test_progress_comes_back_as_from_one_process(self, told: Told) -> None:
         assert [one.done for one in told.progress if one.message == "searched"] == [3]
         assert {one.piece for one in told.progress} == {"words/student"}
+        assert not [one for one in told.progress if "t_hs and t_ll" in one.message], (
+            "the teacher has a piece of its own"
+        )
 
 
 @pytest.mark.parametrize(
@@ -215,7 +218,8 @@ def test_a_cell_that_the_study_lacks_is_refused(
 
 SAYS = """
 print("a library has something to say")
-print('{"done": 1, "expected": 2, "message": "half"}')
+print('{"part": "trec teacher", "done": 3, "expected": 3, "message": "ready"}')
+print('{"part": "trec/tiny", "done": 1, "expected": 2, "message": "half"}')
 """
 
 
@@ -231,6 +235,6 @@ def test_progress_refusals_and_last_words_are_told_apart(ends: str, error: type[
     heard: list[tuple[int, int, str]] = []
     process = subprocess.Popen([sys.executable, "-c", SAYS + ends], stdout=subprocess.PIPE, text=True)
     with process, pytest.raises(error) if error else nullcontext() as raised:
-        ranks._listen(process, lambda *words: heard.append(words))
+        ranks._listen(process, "trec/tiny", lambda *words: heard.append(words))
     assert heard == [(1, 2, "half")]
     assert raised is None or str(raised.value) == text
