@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeVar
 
+import kdrec
 from flows.life import is_gone
 from flows.pieces import Piece
 from flows.reference import Reference
@@ -265,4 +266,5 @@ def parameters(study_name: str, cell: Cell, home: Home) -> dict[str, Any]:
     path = Path(study_name)
     named = path.suffix != ".toml" and len(path.parts) == 1
     study = study_name if named else str(path.expanduser().resolve())
-    return {"study": study, "task": cell.task, "student": cell.student, "home": str(home.root)}
+    told = {"study": study, "task": cell.task, "student": cell.student, "home": str(home.root)}
+    return told | {"version": kdrec.__version__}

@@ -14,10 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+import kdrec
 from kdrec.errors import BadArgument, KdrecError, StoreError
 from kdrec.types import SCHEMA_VERSION, KDConfig, TaskFeatures, Training, Trial
 
 SCHEMA: Final = "kdrec.schema"
+VERSION: Final = "kdrec.version"
+"""Of the kdrec that wrote a run: told, and never a condition for reading it."""
 KIND: Final = "kdrec.kind"
 STATUS: Final = "kdrec.status"
 FINGERPRINT: Final = "kdrec.fingerprint"
@@ -48,7 +51,13 @@ def key_of(*parts: str) -> str:
 
 def base_tags(kind: str, status: str, name: str, note: str, fingerprint: str) -> dict[str, str]:
     """Tags that every run of ours carries."""
-    tags = {SCHEMA: str(SCHEMA_VERSION), KIND: kind, STATUS: status, FINGERPRINT: fingerprint}
+    tags = {
+        SCHEMA: str(SCHEMA_VERSION),
+        VERSION: kdrec.__version__,
+        KIND: kind,
+        STATUS: status,
+        FINGERPRINT: fingerprint,
+    }
     return {**tags, NAME: name, NOTE: note}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from running import REPOSITORY
 
+import kdrec
 from flows import fanout
 from flows.fanout import FanOut, Run, Unreachable, key_of, one_of_each_task_first, parameters, refusal
 from flows.pieces import cut
@@ -230,6 +231,6 @@ def test_an_idle_pool_is_explained_once(home: Home) -> None:
 
 def test_what_a_cell_is_told_is_found_from_any_folder(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home.root)
-    told = {"task": "trec", "student": "tiny", "home": str(home.root)}
+    told = {"task": "trec", "student": "tiny", "home": str(home.root), "version": kdrec.__version__}
     assert parameters("glue", TINY, home) == told | {"study": "glue"}
     assert parameters("my.toml", TINY, home) == told | {"study": str(home.root / "my.toml")}
