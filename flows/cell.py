@@ -12,12 +12,12 @@ from pydantic import Field
 import kdrec
 from flows import pool
 from flows.conduct import conduct, known_trials
+from flows.fanout import home_of
 from flows.life import alive
 from flows.pieces import Outcome, find_study
 from flows.reference import Reference
 from flows.study import HomeFolder, StudyName
 from kdrec.errors import BadArgument, MismatchError, did_you_mean
-from kdrec.home import Home
 from kdrec.studies import Cell
 
 TaskName = Annotated[str, Field(title="Task", description="A task of the study.")]
@@ -45,7 +45,7 @@ def cell(
     for kind, name, known in (("task", task, plan.tasks), ("student", student, plan.students)):
         if name not in known:
             raise BadArgument(f"study {plan.name!r} has no {kind} {name!r}{did_you_mean(name, known)}")
-    wanted, place = Cell(task=task, student=student), Home.at(home) if home else Home.from_env()
+    wanted, place = Cell(task=task, student=student), home_of(home, sent=version is not None)
     with get_client(sync_client=True) as client, alive(place, str(runtime.flow_run.id)), pool.a_place(client):
         before = known_trials(place)
         (outcome,) = conduct(plan, [wanted], place, workers=1)

@@ -53,12 +53,13 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """How far a piece has come."""
+    """How far a piece has come, or (`notice`) what is amiss with it though it goes on."""
 
     piece: str
     done: int
     expected: int
     message: str
+    notice: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +109,15 @@ def do(piece: Piece, tell: Callable[[Told], None]) -> Outcome | None:
     logging.disable_progress_bar()  # bars of several workers would tear the study's own table
 
     def heard(progress: trial.Progress) -> None:
-        tell(Told(piece=piece.name, done=progress.done, expected=progress.expected, message=progress.message))
+        tell(
+            Told(
+                piece=piece.name,
+                done=progress.done,
+                expected=progress.expected,
+                message=progress.message,
+                notice=progress.notice,
+            )
+        )
 
     if piece.role == "teacher":
         trial.prepare_teacher(piece.study, piece.task, piece.model, piece.home, heard)

@@ -129,17 +129,28 @@ def fine_tune(
     return Teacher(key=folder.name, trace=tuple(trace), selection=select(trace), folder=folder)
 
 
-def teacher_signal(
-    pupil: Pupil, teacher: Teacher, choice: TeacherChoice, folder: Path, accelerator: Accelerator, max_length: int
-) -> TeacherSignal:
-    """Logits of the chosen checkpoint on the training split: read from `folder`, or computed in one pass and kept."""
+def is_finished(folder: Path, training: TeacherTraining) -> bool:
+    """Whether `folder` holds the whole trace and the weights that it selects, so that nothing is left to run."""
+    return _read_trace(folder)[1] == len(training.runs())
+
+
+def signal_file(pupil: Pupil, teacher: Teacher, choice: TeacherChoice, folder: Path, max_length: int) -> Path:
+    """Where the logits of the chosen checkpoint are kept, by their key."""
     key = signal_key(
         checkpoint=teacher.selection.checkpoint(choice),
         data=pupil.train.fingerprint,
         tokenizer=pupil.tokenizer,
         max_length=max_length,
     )
-    path = folder / f"{key}.safetensors"
+    return folder / f"{key}.safetensors"
+
+
+def teacher_signal(
+    pupil: Pupil, teacher: Teacher, choice: TeacherChoice, folder: Path, accelerator: Accelerator, max_length: int
+) -> TeacherSignal:
+    """Logits of the chosen checkpoint on the training split: read from `folder`, or computed in one pass and kept."""
+    path = signal_file(pupil, teacher, choice, folder, max_length)
+    key = path.stem
     if path.exists():
         try:
             found = TeacherSignal.load(path, key=key)
@@ -212,12 +223,17 @@ def _keep(classifier: encoder.Classifier, folder: Path) -> str:
 def recorded_trace(folder: Path) -> tuple[list[Candidate], int]:
     """Trace and number of finished runs as `folder` has them, its weights not looked at; a damaged trace is none."""
     try:
-        record = json.loads((folder / TRACE).read_text(encoding="utf-8"))
-        if record.pop("sha256") != _record_hash(record):
-            raise ValueError("content and recorded hash differ")
-        return [Candidate(**row) for row in record["candidates"]], int(record["finished_runs"])
+        return parse_trace((folder / TRACE).read_bytes())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return [], 0
+
+
+def parse_trace(content: bytes) -> tuple[list[Candidate], int]:
+    """Trace and number of finished runs; what is damaged or none raises one of the errors caught above."""
+    record = json.loads(content)
+    if record.pop("sha256") != _record_hash(record):
+        raise ValueError("content and recorded hash differ")
+    return [Candidate(**row) for row in record["candidates"]], int(record["finished_runs"])
 
 
 def _read_trace(folder: Path) -> tuple[list[Candidate], int]:

@@ -20,7 +20,8 @@ what they lead to is not ours to delete. What has no name that kdrec gives is le
 
 Never looked at: the store, `artifacts/`, `history.sqlite`, `outbox/`, `sources/`, `prefect/`, and `locks/`. A lock file
 is empty, and deleting one that another process has just opened would give the lock to two; so they stay. Registered
-models live among the artifacts, and need nothing of all this.
+models live among the artifacts, and need nothing of all this. Nor is the shelf (`KDREC_SHARED`) looked at: no home
+knows what the others need.
 """
 
 from __future__ import annotations

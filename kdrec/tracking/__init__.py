@@ -4,7 +4,7 @@
 what a person reads beside a run, `store` offers the doors. Importing this package does not import MLflow.
 """
 
-from kdrec.tracking.connect import redacted
+from kdrec.errors import redacted
 from kdrec.tracking.made import CellMade, Made, TeacherMade
 from kdrec.tracking.notes import cell_note, closing_note
 from kdrec.tracking.recorded import Recorded

@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kdrec.errors import BadArgument
+from kdrec.errors import BadArgument, redacted
 from kdrec.home import Home
-from kdrec.tracking.connect import asking, redacted
+from kdrec.tracking.connect import asking
 from kdrec.tracking.runs import FINGERPRINT, KIND, SCHEMA, check_schema
 
 PAGE: Final = 1000

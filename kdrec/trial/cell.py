@@ -20,12 +20,16 @@ from kdrec.types import BASELINE_CONFIG, Candidate, Decision, KDConfig, Suggesti
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far the work on one teacher or one cell has come; `expected` is a guess that grows more exact."""
+    """How far the work on one teacher or one cell has come; `expected` is a guess that grows more exact.
+
+    With `notice`, the message is something amiss that the user has to know, and no step of the work.
+    """
 
     part: str
     done: int
     expected: int
     message: str
+    notice: bool = False
 
 
 OnProgress = Callable[[Progress], None]
@@ -56,8 +60,12 @@ def prepare_teacher(study: Study, task_name: str, teacher: str, home: Home, on_p
     part, training = f"{task_name} teacher", study.teacher_for(task_name)
     expected = len(training.runs()) * training.epochs * training.evaluations_per_epoch
     on_progress(Progress(part=part, done=0, expected=expected, message="reading rows and weights"))
-    bench = Bench(study, task_name, teacher, home)
     seen: list[Candidate] = []
+
+    def say(text: str) -> None:
+        on_progress(Progress(part=part, done=len(seen), expected=expected, message=text, notice=True))
+
+    bench = Bench(study, task_name, teacher, home, say)
 
     def saw(candidate: Candidate) -> None:
         seen.append(candidate)
@@ -86,8 +94,11 @@ def prepare_teacher(study: Study, task_name: str, teacher: str, home: Home, on_p
 def run_cell(study: Study, cell: Cell, home: Home, on_progress: OnProgress = _silent) -> CellResult:
     """Search one cell: the labels-only baseline, then the study's strategy. Finished trials are found, not repeated."""
     on_progress(Progress(part=str(cell), done=0, expected=1, message="reading rows, logits and weights"))
-    runner = _Runner(Bench(study, cell.task, catalog.teacher_of(cell.student), home), cell, on_progress)
-    return runner.search()
+
+    def say(text: str) -> None:
+        on_progress(Progress(part=str(cell), done=0, expected=1, message=text, notice=True))
+
+    return _Runner(Bench(study, cell.task, catalog.teacher_of(cell.student), home, say), cell, on_progress).search()
 
 
 def _way(study: Study) -> str:

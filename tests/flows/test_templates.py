@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import yaml
 from running import REPOSITORY
+
+from flows.fanout import is_apart
+from kdrec.home import Home
 
 
 def test_the_templates_for_containers_are_deployments_of_the_flow_cell() -> None:
@@ -20,6 +25,11 @@ def test_the_templates_for_containers_are_deployments_of_the_flow_cell() -> None
         assert set(one["parameters"]) == {"study", "task", "student"}
         assert one["work_pool"]["name"] == one["name"]
         assert {"image", "env"} <= set(one["work_pool"]["job_variables"])
+        assert "volumes" not in one["work_pool"]["job_variables"], "homes are apart"
+        place = one["work_pool"]["job_variables"]["env"]
+        assert is_apart(
+            Home(root=Path("/data"), tracking_uri=place["KDREC_TRACKING_URI"], shared=place["KDREC_SHARED"])
+        )
         assert f"WORKDIR {one['pull'][0]['prefect.deployments.steps.set_working_directory']['directory']}" in (
             REPOSITORY / "Dockerfile"
         ).read_text(encoding="utf-8")
