@@ -73,9 +73,9 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """The site, built once; any warning of mkdocs is an error here."""
+    """The site, built once; a warning of mkdocs is an error (with --quiet it would not be seen)."""
     folder = tmp_path_factory.mktemp("docs") / "site"
-    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(words, cwd=REPOSITORY, env=quiet, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
