@@ -43,6 +43,7 @@ def asking(uri: str, doing: str) -> Iterator[None]:
 def connect(home: Home) -> Any:
     """An `MlflowClient` on the home's store, which exists, answers and has its tables when this returns."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a server's client prints a link per run
     uri = home.tracking_uri
     if uri.startswith(("http://", "https://")):

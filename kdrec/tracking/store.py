@@ -13,11 +13,13 @@ from typing import Any, Final, Self
 
 from kdrec.errors import BadArgument, MismatchError, StoreError
 from kdrec.home import Home
+from kdrec.outcome import Outcome
 from kdrec.tracking.connect import connect
 from kdrec.tracking.decisions import pinned_history, write_decisions
 from kdrec.tracking.ledger import Ledger, Measurement, now_milliseconds
 from kdrec.tracking.made import Made, made
 from kdrec.tracking.notes import escaped, study_note, trial_name
+from kdrec.tracking.outcome import outcome, write_page
 from kdrec.tracking.recorded import Recorded, recorded
 from kdrec.tracking.runs import (
     CELL,
@@ -331,6 +333,22 @@ class Store:
     def recorded(self) -> Recorded:
         """Which trials are finished, and which teachers runs name: what tells whether a file is still needed."""
         return recorded(self.ledger, self.ledger.experiments())
+
+    def outcome(self, study: str) -> Outcome:
+        """What is finished of a study, read from its runs.
+
+        Raises
+        ------
+        BadArgument
+            When the store has no such study; the nearest is named.
+        StoreError
+            When nothing of it was searched yet, or its runs cannot be read.
+        """
+        return outcome(self.ledger, self.ledger.experiments(), study)
+
+    def log_page(self, study: str, page: str) -> str:
+        """Keep the page of a study as the artifact ``report.html`` of the run ``report of STUDY``; returns its id."""
+        return write_page(self.ledger, self.ledger.experiments(), study, page)
 
     def _adopted(self, study: str, found: Any) -> str:
         """Id of an experiment that exists: ours, or empty and therefore free to use."""
