@@ -208,6 +208,28 @@ def audit(
             typer.echo(f"{plot} shows it" if drawn else f"{plot} was not drawn: there is nothing to show")
 
 
+@app.command("report")
+def write_report(
+    ctx: typer.Context,
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study in the store, or its .toml file.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Where to write it [STUDY.html in the working directory].")
+    ] = None,
+    audit: Annotated[bool, typer.Option("--audit", help="Audit the history as well, in its quick form.")] = False,
+    log: Annotated[bool, typer.Option("--log/--no-log", help="Keep the page beside the study's runs as well.")] = True,
+) -> None:
+    """Write what a study found as one HTML page: the decision on top, then all that stands behind it."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from kdrec.publish import publish
+
+    with Console(stderr=True).status("opening the store") as status:
+        made = publish(study, ctx.obj, out, audit=audit, log=log, watch=lambda text: status.update(Text(_shown(text))))
+    beside = f", and so does run {made.run_id} of the store" if made.run_id else ""
+    typer.echo(f"{made.file} holds the report ({made.size_bytes / 1000:,.0f} kB){beside}")
+
+
 @history_app.command("sync")
 def history_sync(
     ctx: typer.Context,

@@ -14,7 +14,20 @@ ROOMS = sorted(
     for path in (REPOSITORY / "kdrec").iterdir()
     if (path.suffix == ".py" and not path.stem.startswith("__")) or (path / "__init__.py").is_file()
 )
-LEAN_ROOMS = ["cli", "report", "question", "recommend", "history", "tracking", "catalog", "studies", "space", "types"]
+LEAN_ROOMS = [
+    "cli",
+    "report",
+    "page",
+    "publish",
+    "question",
+    "recommend",
+    "history",
+    "tracking",
+    "catalog",
+    "studies",
+    "space",
+    "types",
+]
 
 
 def python(*words: str) -> str:

@@ -1,0 +1,114 @@
+"""Laws of the page: the decision first, names escaped, nothing from elsewhere, the same bytes for the same study."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import pytest
+from recorded_study import BEST, HOSTILE, history, study
+
+from kdrec import page
+from kdrec.page import CellAnswer
+from kdrec.recommend.scorecard import audit_history
+from kdrec.types import DEFAULT_CONFIG
+
+
+class Seen(HTMLParser):
+    """Tags and attributes as a browser finds them, and the text between."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_a_cell_is_answered_now_foretold_without_its_trials_and_shown_as_it_went(
+    answered: tuple[CellAnswer, ...],
+) -> None:
+    young, whole = answered
+    assert whole.name == f"{HOSTILE}/small"
+    assert whole.kept == BEST
+    assert whole.gained is not None
+    assert whole.gained.points == pytest.approx(3.0)
+    assert not whole.gained.is_noise
+    assert whole.base == DEFAULT_CONFIG
+    realised = [round(one.points, 6) for one in whole.realised if one is not None]
+    assert len(realised) == 24
+    assert realised[0] == 0.0
+    assert realised[-1] == 3.0
+    assert whole.before.evidence["n_own_trials"] == 0
+    assert whole.now.evidence["n_own_trials"] == 48
+    assert young.kept == DEFAULT_CONFIG
+    assert young.path == ()
+    assert [one.points if one else None for one in young.realised] == [0.0, 0.0]  # what diverged is not chosen
+
+
+def test_the_decision_comes_before_all_else(html: str, answered: tuple[CellAnswer, ...]) -> None:
+    text = Seen(html).text
+    order = [text.index(head) for head in ("Eight more trials", "Decision by cell", "Every configuration against")]
+    assert order == sorted(order)
+    for answer in answered:
+        assert f"{answer.ahead.mean:+.2f}" in text
+        assert answer.now.config.label() in text
+    assert "The search of this cell has not come to its end." in text
+    assert "1 diverged" in text
+
+
+def test_a_hostile_name_is_shown_as_typed_and_never_a_tag(html: str) -> None:
+    seen = Seen(html)
+    assert html.count("<script>") == 1  # ours
+    assert sum(tag == "script" for tag, _ in seen.tags) == 1
+    assert HOSTILE in seen.text
+    assert "&lt;script&gt;alert(1)&lt;/<wbr>script&gt;" in html
+    assert not [name for _, attrs in seen.tags for name in attrs if name.startswith("on")]
+
+
+def test_the_page_asks_for_nothing_from_elsewhere_and_its_policy_allows_its_own_script_alone(html: str) -> None:
+    seen = Seen(html)
+    links = [attrs.get(name) for _, attrs in seen.tags for name in ("src", "href", "action") if attrs.get(name)]
+    assert [link for link in links if not link.startswith("#")] == ["data:,"]
+    assert not re.findall(r"https?://|@import|url\((?!#)", html)
+    script = re.search(r"<script>(.*?)</script>", html, re.DOTALL)
+    assert script is not None
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    policy = next(attrs["content"] for _, attrs in seen.tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-")
+    assert f"'sha256-{digest}'" in policy
+
+
+def test_every_figure_has_words_and_every_id_is_one(html: str) -> None:
+    seen = Seen(html)
+    ids = [attrs["id"] for _, attrs in seen.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    figures = [attrs for tag, attrs in seen.tags if tag == "svg"]
+    assert len(figures) == 2 + 2 + 2  # heat map and costs, gains of two cells, two teachers
+    assert all(attrs["role"] == "img" and set(str(attrs["aria-labelledby"]).split()) <= set(ids) for attrs in figures)
+
+
+def test_the_same_study_is_the_same_bytes(html: str) -> None:
+    again = page.render(study(), tuple(page.answers(study(), history(study()), None)))
+    assert again == html
+
+
+def test_a_page_is_small(html: str) -> None:
+    assert len(html.encode()) < 200_000
+
+
+def test_an_audit_is_shown_where_it_was_asked_for_and_else_how_to_have_it(
+    html: str, answered: tuple[CellAnswer, ...]
+) -> None:
+    assert "kdrec report mine --audit" in html
+    card = audit_history(history(study()), stages=())
+    assert not card.audited  # two tasks are too few
+    assert "cannot be audited" in page.render(study(), answered, card)
