@@ -59,7 +59,7 @@ def heat(grid: Grid) -> Markup:
     """Every configuration in every cell against the default: colour is the difference, grey is seed noise."""
     known = [value for row in grid.values for value in row if value is not None]
     n_noise = sum(value.is_noise for value in known)
-    width = 70.0 + 6.6 * _longest(grid.rows) + 46 * len(grid.columns)
+    width = 70.0 + 6.6 * _longest(grid.rows) + 39 * len(grid.columns)
     size = (width, 60.0 + 5.4 * _longest(grid.columns) + 25 * len(grid.rows))
 
     def paint(figure: Figure) -> None:

@@ -128,7 +128,7 @@ def _summary(answers: Sequence[CellAnswer]) -> list[str]:
         f"Eight more trials are expected to gain {_range(ahead)} points a cell.",
         f"Start with the default everywhere ({answers[0].now.config.label()})."
         if not left
-        else f"Leave the default in {listed([f'{a.name} for {a.now.config.label()}' for a in left])}.",
+        else f"Leave the default in {listed([f'{a.name} for {a.now.config.label()}' for a in left], 3)}.",
     ]
     return [*sentences, *_realised(answers)]
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 INK, MUTED, LINE, CARD, CALM = "#101112", "#707172", "#c0c1c2", "#fefdfc", "#dedfdd"
 VARIABLES: Final[Mapping[str, str]] = {
     INK: "currentColor",
+    "#000000": "currentColor",  # of figures that are drawn for a white page as well
+    "#e6e6e6": "var(--line)",
     MUTED: "var(--muted)",
     LINE: "var(--line)",
     CARD: "var(--card)",

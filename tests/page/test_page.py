@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from recorded_study import BEST, HOSTILE, history, study
+from recorded_study import BEST, HOSTILE, MSE, history, study
 
 from kdrec import page
-from kdrec.page import CellAnswer
-from kdrec.recommend.scorecard import audit_history
-from kdrec.types import DEFAULT_CONFIG
+from kdrec.page import CellAnswer, figures, tables
+from kdrec.recommend.replay import STRATEGIES, CellReplay
+from kdrec.recommend.scorecard import audit_history, score
+from kdrec.types import DEFAULT_CONFIG, Decision, History
 
 
 class Seen(HTMLParser):
@@ -101,6 +103,28 @@ def test_the_same_study_is_the_same_bytes(html: str) -> None:
     assert again == html
 
 
+def test_what_the_recommender_said_inside_a_search_stands_in_the_place_of_a_walk(
+    answered: tuple[CellAnswer, ...],
+) -> None:
+    told = replace(answered[1].before, config=MSE)
+    steps = (
+        Decision(step=0, n_trials=0, proposed=(DEFAULT_CONFIG, BEST), stop=False, reason="go on: do", answer=told),
+        Decision(step=1, n_trials=4, proposed=(), stop=True, reason="stop: enough", answer=told),
+    )
+    steps = tuple(replace(one, answer=replace(told, evidence={**told.evidence, "price": 0.05})) for one in steps)
+    outcome = replace(study(), cells=(replace(study().cells[1], decisions=steps),))
+    (answer,) = page.answers(outcome, history(outcome), None)
+    assert answer.advised
+    assert answer.before == steps[0].answer
+    assert answer.kept == MSE
+    rows = [[value.text for value in row] for row in tables.advice(answer).rows]
+    assert rows[0][:4] == ["0", f"{DEFAULT_CONFIG.label()}\n{BEST.label()}", "go on: do", "0"]
+    assert rows[1][:4] == ["1", "nothing more", "stop: enough", "4"]
+    text = Seen(page.render(outcome, [answer])).text
+    assert "Advice inside the search" in text
+    assert "foretold before the first trial" in text
+
+
 def test_a_page_is_small(html: str) -> None:
     assert len(html.encode()) < 200_000
 
@@ -112,3 +136,24 @@ def test_an_audit_is_shown_where_it_was_asked_for_and_else_how_to_have_it(
     card = audit_history(history(study()), stages=())
     assert not card.audited  # two tasks are too few
     assert "cannot be audited" in page.render(study(), answered, card)
+
+
+def test_an_audit_is_drawn_for_a_dark_page_as_well_and_stands_in_a_table() -> None:
+    cells = [
+        CellReplay(
+            task=f"task{n}",
+            student="small",
+            n_configs=3,
+            chosen={},
+            effect={name: 0.1 * place * (1 + n / 9) for place, name in enumerate(STRATEGIES)},
+            best=DEFAULT_CONFIG,
+            best_effect=1.0,
+        )
+        for n in range(4)
+    ]
+    card = score(History(), cells)
+    svg = figures.audit(card)
+    assert card.verdict.split(";")[0] in svg
+    assert all(f">{name}</text>" in svg for name in STRATEGIES)
+    assert not re.search("#000000|#e6e6e6", svg)
+    assert {row[0].text for row in tables.audit(card).rows} == set(STRATEGIES)
