@@ -12,11 +12,10 @@ from kdrec.errors import BadArgument, StoreError, did_you_mean
 from kdrec.outcome import CellOutcome, Outcome, TeacherOutcome
 from kdrec.tracking.decisions import DECISIONS, read_decision
 from kdrec.tracking.ledger import Ledger
+from kdrec.tracking.notes import escaped
 from kdrec.tracking.runs import (
     CELL,
     FEATURES,
-    NAME,
-    NOTE,
     ROWS,
     STATUS,
     TRAINING,
@@ -54,7 +53,7 @@ def write_page(ledger: Ledger, experiments: Sequence[str], study: str, page: str
     A cell's run is one of many, and a page is of all: it has a run beside them, which a later page replaces.
     """
     own, fingerprint = _experiment(ledger, experiments, study), key_of("report", study)
-    note = f"The report of study {study}: open the artifact `{PAGE}`. `kdrec report {study}` writes it anew."
+    note = f"The report of study {escaped(study)} is the artifact `{PAGE}`; `kdrec report {study}` writes it anew."
     known = ledger.runs([own], "report", fingerprint)
     tags = base_tags("report", "completed", f"report of {study}", note, fingerprint)
     run_id = str(known[0].info.run_id) if known else ledger.create(own, tags)
@@ -62,7 +61,7 @@ def write_page(ledger: Ledger, experiments: Sequence[str], study: str, page: str
         ledger.client.log_text(run_id, page, PAGE)
     ledger.end(run_id, "FINISHED")
     if known:
-        ledger.write(run_id, tags={NAME: tags[NAME], NOTE: note})
+        ledger.write(run_id, tags=tags)
     return run_id
 
 
