@@ -98,9 +98,10 @@ def test_every_figure_has_words_and_every_id_is_one(html: str) -> None:
     assert all(attrs["role"] == "img" and set(str(attrs["aria-labelledby"]).split()) <= set(ids) for attrs in figures)
 
 
-def test_the_same_study_is_the_same_bytes(html: str) -> None:
-    again = page.render(study(), tuple(page.answers(study(), history(study()), None)))
-    assert again == html
+def test_the_same_study_is_the_same_bytes() -> None:
+    outcome = replace(study(), cells=study().cells[:1], teachers=study().teachers[:1])
+    once, again = (page.render(outcome, tuple(page.answers(outcome, history(study()), None))) for _ in range(2))
+    assert once == again
 
 
 def test_what_the_recommender_said_inside_a_search_stands_in_the_place_of_a_walk(
@@ -112,7 +113,7 @@ def test_what_the_recommender_said_inside_a_search_stands_in_the_place_of_a_walk
         Decision(step=1, n_trials=4, proposed=(), stop=True, reason="stop: enough", answer=told),
     )
     steps = tuple(replace(one, answer=replace(told, evidence={**told.evidence, "price": 0.05})) for one in steps)
-    outcome = replace(study(), cells=(replace(study().cells[1], decisions=steps),))
+    outcome = replace(study(), cells=(replace(study().cells[1], decisions=steps),), teachers=())
     (answer,) = page.answers(outcome, history(outcome), None)
     assert answer.advised
     assert answer.before == steps[0].answer
@@ -135,7 +136,7 @@ def test_an_audit_is_shown_where_it_was_asked_for_and_else_how_to_have_it(
     assert "kdrec report mine --audit" in html
     card = audit_history(history(study()), stages=())
     assert not card.audited  # two tasks are too few
-    assert "cannot be audited" in page.render(study(), answered, card)
+    assert "cannot be audited" in page.render(replace(study(), teachers=()), answered[:1], card)
 
 
 def test_an_audit_is_drawn_for_a_dark_page_as_well_and_stands_in_a_table() -> None:
