@@ -1,7 +1,4 @@
-"""The figures of a report: one function a figure, from what was answered to inline SVG with its text alternative.
-
-Shapes: R rows and C columns of the heat map.
-"""
+"""The figures of a report: one function a figure, from what was answered to inline SVG with its text alternative."""
 
 from __future__ import annotations
 

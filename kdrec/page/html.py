@@ -59,7 +59,7 @@ def render(outcome: Outcome, answers: Sequence[CellAnswer], card: Scorecard | No
             summary=_summary(answers),
             decisions=tables.decisions(answers),
             noise=_noise(answers),
-            heat=figures.heat(grid),
+            heat=figures.heat(grid) if grid.columns else None,
             heat_table=tables.heat(grid),
             cost=figures.costs(answers),
             cost_table=tables.costs(answers),

@@ -12,6 +12,7 @@ import pytest
 from recorded_study import BEST, HOSTILE, MSE, history, study
 
 from kdrec import page
+from kdrec.outcome import Outcome
 from kdrec.page import CellAnswer, figures, tables
 from kdrec.recommend.replay import STRATEGIES, CellReplay
 from kdrec.recommend.scorecard import audit_history, score
@@ -130,13 +131,16 @@ def test_a_page_is_small(html: str) -> None:
     assert len(html.encode()) < 200_000
 
 
-def test_an_audit_is_shown_where_it_was_asked_for_and_else_how_to_have_it(
-    html: str, answered: tuple[CellAnswer, ...]
-) -> None:
+def test_a_study_that_has_hardly_begun_has_a_page_and_an_audit_that_was_asked_for_is_on_it(html: str) -> None:
     assert "kdrec report mine --audit" in html
     card = audit_history(history(study()), stages=())
     assert not card.audited  # two tasks are too few
-    assert "cannot be audited" in page.render(replace(study(), teachers=()), answered[:1], card)
+    begun = Outcome(study="mine", cells=(replace(study().cells[0], trials=()),), teachers=())
+    answers = tuple(page.answers(begun, history(study()), None))
+    text = Seen(page.render(begun, answers, card)).text
+    assert "cannot be audited" in text
+    assert "Nothing was tried yet" in text
+    assert "No teacher of this study was recorded" in text
 
 
 def test_an_audit_is_drawn_for_a_dark_page_as_well_and_stands_in_a_table() -> None:
