@@ -35,7 +35,8 @@ CHOSEN: Final[dict[str, dict[str, Any]]] = {
     "t_hs": {"color": VERMILLION, "marker": "D", "markersize": 5.5},
 }
 """A ring around a diamond where one checkpoint is both."""
-WORST, BAD, GOOD, BEST = VERMILLION, "#F8E0CF", "#DCEBF5", BLUE
+WORSE, BETTER = ("#FAD3B8", VERMILLION), ("#BFDDF0", BLUE)
+"""Of a small difference and of a large one; even the smallest that is no noise shows which it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,6 @@ def _longest(names: Sequence[str]) -> int:
 
 
 def _tile(axes: Axes, row: int, column: int, value: Difference | None) -> None:
-    from matplotlib.colors import LinearSegmentedColormap, to_hex
     from matplotlib.patches import Rectangle
 
     place = (column - 0.5, row - 0.5)
@@ -97,18 +97,24 @@ def _tile(axes: Axes, row: int, column: int, value: Difference | None) -> None:
         axes.add_patch(Rectangle(place, 1, 1, facecolor="none", edgecolor=CARD, linewidth=1.2))
         axes.text(column, row, "·", ha="center", va="center", fontsize=12, color=MUTED)
         return
-    colours = LinearSegmentedColormap.from_list("kdrec", [WORST, BAD, GOOD, BEST])
-    # one step off the plot colours, which are the page's to change: the ink on a tile is chosen for this very colour
-    face = CALM if value.is_noise else to_hex(colours(0.02 + 0.96 * (0.5 + _held(value.points) / (2 * MAX_POINTS))))
-    dark = abs(value.points) > 0.7 * MAX_POINTS
-    ink = MUTED if value.is_noise else LIGHT if dark else DARK
+    face, ink = (CALM, MUTED) if value.is_noise else _colours(value.points)
     axes.add_patch(Rectangle(place, 1, 1, facecolor=face, edgecolor=CARD, linewidth=1.2))
     text = f"{round(value.points, 1) + 0.0:+.1f}"
     axes.text(column, row, text, ha="center", va="center", fontsize=11, color=ink)
 
 
-def _held(points: float) -> float:
-    return max(-MAX_POINTS, min(MAX_POINTS, points))
+def _colours(points: float) -> tuple[str, str]:
+    """Face of a tile by its difference, and the ink that is read better on it.
+
+    The face stops short of the plot colours: those are the page's to change, and the ink is chosen for this very one.
+    """
+    from matplotlib.colors import to_hex, to_rgb
+
+    small, large = (np.array(to_rgb(end)) for end in (BETTER if points > 0 else WORSE))
+    face = small + 0.97 * min(1.0, abs(points) / MAX_POINTS) * (large - small)
+    linear = np.where(face <= 0.03928, face / 12.92, ((face + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ (0.2126, 0.7152, 0.0722))
+    return to_hex(face), DARK if luminance > 0.179 else LIGHT
 
 
 def gains(answer: CellAnswer, name: str) -> Markup:
