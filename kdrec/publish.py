@@ -43,7 +43,7 @@ def publish(
     out : Path, optional
         By default ``STUDY.html`` in the working directory.
     audit : bool
-        Audit the history in the quick form; takes minutes where it is long.
+        Audit the history in the quick form, which fits anew for every task of it.
     log : bool
         Keep the page as an artifact of the run ``report of STUDY`` as well.
     watch : callable
