@@ -356,6 +356,21 @@ def test_a_sync_reads_each_trial_once_and_again_only_what_is_new(store: Store, h
     assert history.load(home).trials == (*first, second)
 
 
+def test_a_history_of_many_pages_is_read_whole_and_a_kind_is_never_mistaken(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdrec.tracking.ledger.PAGE", 2)
+    experiment = store.experiment("study")
+    cell = store.open_cell(experiment, "trec/small", FEATURES, "note")
+    recorded = [record(store, replace(TRIAL, seed=seed)) for seed in range(3)]
+    of_cell = store.ledger.client.get_run(cell).data.tags["kdrec.fingerprint"]
+    trials, watermark = store.trials()
+    assert trials == recorded
+    assert store.trials(watermark)[0] == recorded
+    assert store.find(of_cell) is None, "a cell is no trial, though the query asks for the fingerprint alone"
+    assert [run.info.run_id for run in store.ledger.runs([experiment], "cell")] == [cell]
+
+
 def test_a_trial_that_ends_on_a_slow_clock_is_read_by_the_next_sync(store: Store) -> None:
     record(store)
     _, watermark = store.trials()

@@ -117,5 +117,14 @@ def trial_of(run: Any) -> Trial:
 
 def finished(runs: Sequence[Any]) -> list[Any]:
     """The runs that are evidence, in the order in which they ended."""
-    done = [run for run in runs if run.data.tags.get(STATUS) in EVIDENCE]
-    return sorted(done, key=lambda run: (run.info.end_time or math.inf, run.info.run_id))
+    return sorted((run for run in runs if is_evidence(run)), key=ended)
+
+
+def is_evidence(run: Any) -> bool:
+    """Whether a run is that of a completed or diverged trial."""
+    return run.data.tags.get(STATUS) in EVIDENCE
+
+
+def ended(run: Any) -> tuple[float, str]:
+    """What sorts runs by the moment at which they ended; one that has none comes last."""
+    return run.info.end_time or math.inf, run.info.run_id

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, Final, Self
 
 from kdrec.errors import BadArgument, MismatchError, StoreError
@@ -35,7 +36,9 @@ from kdrec.tracking.runs import (
     TRAINING,
     base_tags,
     check_schema,
+    ended,
     finished,
+    is_evidence,
     key_of,
     result_tags,
     started_tags,
@@ -312,16 +315,16 @@ class Store:
         watermark : str
             For the next call.
         """
-        newest = int(since) if since else 0
-        runs = self.ledger.runs(
-            self.ledger.experiments(), "trial", ended_after=newest - OVERLAP_MILLISECONDS if since else None
-        )
-        ends = [run.info.end_time for run in runs if run.info.end_time]
+        watermark = int(since) if since else 0
+        after = watermark - OVERLAP_MILLISECONDS if since else None
+        found: list[tuple[tuple[float, str], Trial]] = []
+        for run in self.ledger.each_run(self.ledger.experiments(), "trial", ended_after=after):
+            watermark = max(watermark, run.info.end_time or 0)
+            if is_evidence(run):
+                found.append((ended(run), trial_of(run)))  # a run is ten times as large as its trial
         unique: dict[str, Trial] = {}
-        for run in finished(runs):
-            trial = trial_of(run)
+        for _, trial in sorted(found, key=itemgetter(0)):
             unique.setdefault(trial.fingerprint, trial)
-        watermark = max([newest, *ends])
         return list(unique.values()), str(
             min(watermark, now_milliseconds())
         )  # a clock that is ahead must not hide what follows
