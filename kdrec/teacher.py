@@ -169,14 +169,19 @@ def teacher_signal(
     return signal
 
 
-def live_logits(pupil: Pupil, weights: Path, accelerator: Accelerator) -> npt.NDArray[np.float32]:
-    """Logits (R, C) at the places of the training split by the teacher in `weights`, in eval mode, without gradients.
+def live_logits(
+    pupil: Pupil, weights: Path, accelerator: Accelerator, split: Encoded | None = None
+) -> npt.NDArray[np.float32]:
+    """Logits (R, C) at the places of a split by the teacher in `weights`, in eval mode, without gradients.
+
+    The split is the training split where none is given.
 
     The model is not prepared by `accelerator`, whose mixed precision would round them: the whole pass is in fp32.
     """
-    classifier = encoder.build(pupil.card, pupil.folder, pupil.task, (pupil.train,), seed=0)
+    split = pupil.train if split is None else split
+    classifier = encoder.build(pupil.card, pupil.folder, pupil.task, (split,), seed=0)
     classifier.load_full_state(load_file(weights))
-    return engine.predict(classifier.model.to(accelerator.device), classifier, pupil.train, accelerator)
+    return engine.predict(classifier.model.to(accelerator.device), classifier, split, accelerator)
 
 
 def _run(

@@ -111,8 +111,8 @@ def _way(study: Study) -> str:
 class _Runner:
     """Searches one cell and tells how far it has come."""
 
-    def __init__(self, bench: Bench, cell: Cell, on_progress: OnProgress) -> None:
-        self.study, self.on_progress = bench.study, on_progress
+    def __init__(self, bench: Bench, cell: Cell, on_progress: OnProgress, *, keep: bool = False) -> None:
+        self.study, self.on_progress, self.keep = bench.study, on_progress, keep
         self.coincide = bench.teacher.selection.coincide
         student = catalog.card(cell.student)
         folder = sources.resolve(student.source, bench.home)
@@ -163,7 +163,7 @@ class _Runner:
 
     def _one(self, config: KDConfig, seed: int) -> Trial:
         started = time.monotonic()
-        trial = run_trial(self.place, config, seed)
+        trial = run_trial(self.place, config, seed, keep=self.keep and not config.is_baseline)
         self.done += 1
         self.expected = max(self.expected, self.done)
         score = "diverged" if trial.val_score is None else f"validation {trial.val_score:.1f}"

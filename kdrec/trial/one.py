@@ -18,7 +18,7 @@ from kdrec.space import canonical
 from kdrec.studies import Cell
 from kdrec.tasks import grader
 from kdrec.tracking import Store
-from kdrec.trial import outbox
+from kdrec.trial import outbox, weights
 from kdrec.trial.bench import Bench, lock
 from kdrec.types import SCHEMA_VERSION, KDConfig, ModelCard, TaskFeatures, Training, Trial
 
@@ -62,8 +62,11 @@ def fingerprint(task: str, student: str, config: KDConfig, training: Training, c
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def run_trial(place: Place, config: KDConfig, seed: int) -> Trial:
-    """Train one student once, or return the trial that did; two callers at once make one run."""
+def run_trial(place: Place, config: KDConfig, seed: int, *, keep: bool = False) -> Trial:
+    """Train one student once, or return the trial that did; two callers at once make one run.
+
+    With `keep`, the weights of a student that is trained now stay in the home (`kdrec.trial.weights`).
+    """
     bench = place.bench
     selection = bench.teacher.selection
     config = canonical(config, teachers_coincide=selection.coincide)
@@ -79,12 +82,36 @@ def run_trial(place: Place, config: KDConfig, seed: int) -> Trial:
         found = place.store.find(identity)
         if not found:
             kept = outbox.kept(bench.home, identity)
-            found = _recorded(place, training, kept) if kept else _new_trial(place, config, training, identity)
+            found = _recorded(place, training, kept) if kept else _new_trial(place, config, training, identity, keep)
         outbox.forget(bench.home, identity)
         return replace(found, config=config)
 
 
-def _new_trial(place: Place, config: KDConfig, training: Training, identity: str) -> Trial:
+def weights_for(place: Place, trial: Trial) -> tuple[Trial, weights.State]:
+    """The trained student of a completed trial: its kept weights, or those of the same training done again.
+
+    Training on one CPU is deterministic. Where it is not (a GPU, another version), what comes back is the trial with
+    the scores that these weights have; nothing is recorded.
+    """
+    home = place.bench.home
+    with lock(home, trial.fingerprint):
+        kept = weights.kept(home, trial.fingerprint)
+        if kept is None:
+            training = place.bench.study.training_for(place.cell, trial.seed)
+            outcome, classifier = _train(place, trial, training, Checkpoint.none())
+            if outcome.trial.status != "completed":
+                raise KdrecError(
+                    f"{trial.config.label()} with seed {trial.seed} was trained again for its weights and diverged, "
+                    "which it did not when it was recorded; distil with more seeds"
+                )
+            weights.keep(home, outcome.trial, classifier.full_state())
+            kept = weights.kept(home, trial.fingerprint)
+            assert kept is not None, "what was written is read"
+    scores, state = kept
+    return replace(trial, **scores), state  # type: ignore[arg-type]  # of names that are scores
+
+
+def _new_trial(place: Place, config: KDConfig, training: Training, identity: str, keep: bool) -> Trial:
     """Train a student and record it; from the end of its training on, the trial outlives a store that is away."""
     blank = Trial(
         features=place.features,
@@ -102,7 +129,7 @@ def _new_trial(place: Place, config: KDConfig, training: Training, identity: str
     checkpoint = Checkpoint(path=place.bench.home.folder("checkpoints") / f"{identity}.safetensors")
     started = time.monotonic()
     try:
-        outcome = _train(place, blank, training, checkpoint)
+        outcome, classifier = _train(place, blank, training, checkpoint)
     except Exception:
         with suppress(KdrecError):  # a store that is gone must not hide what went wrong
             place.store.finish_trial(run_id, replace(blank, seconds=time.monotonic() - started))
@@ -110,6 +137,8 @@ def _new_trial(place: Place, config: KDConfig, training: Training, identity: str
     outcome = replace(outcome, trial=replace(outcome.trial, seconds=time.monotonic() - started))
     with suppress(KdrecError):  # on a full disk the store may still take it
         outbox.keep(place.bench.home, outcome)
+    if keep and outcome.trial.status == "completed":
+        weights.keep(place.bench.home, outcome.trial, classifier.full_state())
     trial = _recorded(place, training, outcome, run_id)
     checkpoint.clear()
     return trial
@@ -155,7 +184,9 @@ def _recorded(place: Place, training: Training, outcome: outbox.Outcome, run_id:
         run_id = None
 
 
-def _train(place: Place, blank: Trial, training: Training, checkpoint: Checkpoint) -> outbox.Outcome:
+def _train(
+    place: Place, blank: Trial, training: Training, checkpoint: Checkpoint
+) -> tuple[outbox.Outcome, encoder.Classifier]:
     """Train, and test the weights of the best evaluation; a run that diverged has no scores."""
     config = blank.config
     assert isinstance(config, KDConfig)  # nothing else is trained
@@ -170,7 +201,7 @@ def _train(place: Place, blank: Trial, training: Training, checkpoint: Checkpoin
         signal=bench.signal(config.teacher) if config.alpha > 0 else None,
         checkpoint=checkpoint,
     )
-    trial = replace(blank, status="diverged")
+    trial = replace(blank, status="diverged", val_score=None, val_loss=None, test_score=None)
     waiting: list[tuple[str, float, int]] = []
     for event in engine.fit(classifier, lesson, config, training, bench.accelerator):
         waiting += measured(event)
@@ -185,7 +216,7 @@ def _train(place: Place, blank: Trial, training: Training, checkpoint: Checkpoin
                 val_loss=event.best.loss,
                 test_score=grade.score,
             )
-    return outbox.Outcome(trial=trial, measured=tuple(waiting))
+    return outbox.Outcome(trial=trial, measured=tuple(waiting)), classifier
 
 
 def measured(event: engine.Event) -> Sequence[tuple[str, float, int]]:
