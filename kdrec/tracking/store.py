@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, Final, Self
 
 from kdrec.errors import BadArgument, MismatchError, StoreError
@@ -22,6 +23,7 @@ from kdrec.tracking.made import Made, made
 from kdrec.tracking.notes import escaped, study_note, trial_name
 from kdrec.tracking.outcome import outcome, write_page
 from kdrec.tracking.recorded import Recorded, recorded
+from kdrec.tracking.registry import Entry, Version, downloaded, register
 from kdrec.tracking.runs import (
     CELL,
     FEATURES,
@@ -328,6 +330,14 @@ class Store:
         return list(unique.values()), str(
             min(watermark, now_milliseconds())
         )  # a clock that is ahead must not hide what follows
+
+    def register(self, experiment_id: str, entry: Entry) -> Version:
+        """Put a student into the model registry, once a trial, and give the aliases to the best versions."""
+        return register(self.ledger, experiment_id, entry)
+
+    def registered(self, uri: str, folder: Path) -> Path:
+        """Files of a registered student, fetched to `folder`."""
+        return downloaded(self.ledger, uri, folder)
 
     def made(self) -> Made:
         """How the studies of this store were run: training and rows of every cell, the teachers, and the time."""
