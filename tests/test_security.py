@@ -282,7 +282,7 @@ def test_runs_say_nothing_of_who_made_them_and_where(travelled: tuple[Home, Hist
 def test_no_deployment_carries_a_secret() -> None:
     page = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
     for deployment in page["deployments"]:
-        assert set(deployment["parameters"]) <= {"study", "task", "student", "home", "workers"}
+        assert set(deployment["parameters"]) <= {"study", "task", "student", "home", "workers", "like"}
         assert deployment["work_pool"]["job_variables"] == {}
     for path in (ROOT / "Dockerfile", ROOT / "prefect.yaml", *sorted((ROOT / "flows" / "studies").glob("*.toml"))):
         assert not re.search(
