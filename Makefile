@@ -17,7 +17,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export TOKENIZERS_PARALLELISM := false
 export GIT_PYTHON_REFRESH := quiet
 
-.PHONY: help run test chaos lint ui lock clean replication-report
+.PHONY: help run test chaos lint ui docs lock clean replication-report
 
 help:
 	@echo "make run    install into $(VENV), run the quickstart study, suggest for a third task"
@@ -25,6 +25,7 @@ help:
 	@echo "make lint   the part of make test that takes seconds"
 	@echo "make chaos  a study under 50 random faults: kills, Ctrl-C, a lost server (half an hour)"
 	@echo "make ui     browse the runs: MLflow's page on http://127.0.0.1:$(PORT) (PORT=...)"
+	@echo "make docs   build the documentation into site/ (open site/index.html)"
 	@echo "make replication-report  write docs/replication.md and its figures from the trials that come with kdrec"
 	@echo "make lock   write constraints.txt anew from the ranges in pyproject.toml (TORCH='torch==X' moves torch)"
 	@echo "make clean  remove $(VENV), caches and builds; studies in .kdrec stay"
@@ -47,6 +48,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 replication-report: $(VENV)/.runtime
 	$(BIN)/python -m kdrec.replication report
@@ -81,5 +85,5 @@ lock:
 	mv "$$new/constraints.txt" constraints.txt
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,10 +18,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from flows import pieces
 from flows.server import EmbeddedServer
-from kdrec.errors import KdrecError
+from kdrec.errors import KdrecError, redacted
 from kdrec.home import Home
 from kdrec.tracking import Store
-from kdrec.tracking.connect import redacted
 
 
 def main(words: list[str] | None = None) -> int:

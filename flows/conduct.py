@@ -24,6 +24,7 @@ from flows.workers import Workers, usable_cores
 from kdrec import history, question, report
 from kdrec.errors import KdrecError
 from kdrec.home import Home
+from kdrec.shelf import Shelf
 from kdrec.studies import Cell, Study
 from kdrec.tracking import Store
 
@@ -48,6 +49,7 @@ def conduct(
     """
     cells = tuple(cells)
     pieces.check(study)
+    Shelf.of(home)  # a shelf that nothing here can speak to is refused at once; one that is away is not
     Store.open(home).experiment(study.name)  # before any worker: processes racing on a new database break it
     before, outlet = known_trials(home), _outlet()
     several = ranks is not None and ranks > 1
@@ -73,7 +75,7 @@ def send(study: Study, name: str, home: Home, deployment: str) -> list[Reference
     name : str
         By which workers find the study: the name of a file under `flows/studies`, or a path that they see too.
     home : Home
-        Shared by this process and the workers.
+        Shared by this process and the workers, unless they share a shelf and a tracking server (`fanout.is_apart`).
     deployment : str
         Of the flow `cell`, such as ``cell/local``.
 
@@ -88,6 +90,7 @@ def send(study: Study, name: str, home: Home, deployment: str) -> list[Reference
         When there is no such deployment, and once all is done that can be done, when a cell failed.
     """
     pieces.check(study)
+    Shelf.of(home)
     Store.open(home).experiment(study.name)  # before any worker: processes racing on a new database break it
     outlet = _outlet()
     with get_client(sync_client=True) as client:
@@ -130,8 +133,14 @@ def _work_off(plan: tuple[Piece, ...], workers: int, outlet: Outlet) -> tuple[di
             outcomes[name] = outcome
         _finish(board, moved, name, "done")
 
+    notices: set[str] = set()
+
     def hear(told: pieces.Told) -> None:
-        if board.hear(told):
+        if told.notice:
+            if told.message not in notices:  # every worker meets the same trouble
+                notices.add(told.message)
+                outlet.say(f"{told.message}.")
+        elif board.hear(told):
             moved(told.piece)
 
     with outlet.screen(board) as moved, Workers(min(workers, len(plan)), pieces.do, hear) as crew:

@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeVar
 
+import kdrec
 from flows.life import is_gone
 from flows.pieces import Piece
 from flows.reference import Reference
-from kdrec.errors import KdrecError
+from kdrec.errors import KdrecError, MismatchError, redacted
 from kdrec.home import Home
 from kdrec.studies import Cell, Study
 
@@ -95,8 +96,17 @@ class FannedOut:
 def key_of(study: Study, cell: Cell, home: Home, deployment: str) -> str:
     """Name of an errand: equal for equal work, so without the study's own flow run; see the head of this file."""
     files = [Path(file) for own in study.data.values() for file in (own.path, own.test) if file]
-    content = repr((study, [_digest(file) for file in files], str(home.root), deployment))
+    place = redacted(f"{home.shared} {home.tracking_uri}") if is_apart(home) else str(home.root)
+    content = repr((study, [_digest(file) for file in files], place, deployment))
     return f"kdrec-{hashlib.sha256(content.encode()).hexdigest()[:16]}-{cell}"
+
+
+def is_apart(home: Home) -> bool:
+    """Whether cells may have homes of their own: teachers come from a shelf, and trials are found on a server.
+
+    Otherwise they need the home of the study, and its path is passed on.
+    """
+    return home.shared is not None and home.store_file is None
 
 
 def _digest(file: Path) -> str:
@@ -261,8 +271,30 @@ def refusal(failed: dict[Cell, str], number: int) -> KdrecError:
 
 
 def parameters(study_name: str, cell: Cell, home: Home) -> dict[str, Any]:
-    """What a run of the flow `cell` is told; paths are absolute, because a worker may stand in another folder."""
+    """What a run of the flow `cell` is told; paths are absolute, because a worker may stand in another folder.
+
+    Where homes are apart, each worker has the one that its `KDREC_HOME` names.
+    """
     path = Path(study_name)
     named = path.suffix != ".toml" and len(path.parts) == 1
     study = study_name if named else str(path.expanduser().resolve())
-    return {"study": study, "task": cell.task, "student": cell.student, "home": str(home.root)}
+    place = None if is_apart(home) else str(home.root)
+    told = {"study": study, "task": cell.task, "student": cell.student, "home": place}
+    return told | {"version": kdrec.__version__}
+
+
+def home_of(told: str | None, *, sent: bool) -> Home:
+    """The home of a run of the flow `cell`: the one it was told, or its worker's own.
+
+    Raises
+    ------
+    MismatchError
+        When a study sent the cell to a home of its own, and this worker would share nothing with it.
+    """
+    home = Home.at(told) if told else Home.from_env()
+    if sent and not told and not is_apart(home):
+        raise MismatchError(
+            "this worker shares neither home nor shelf with the study that sent the cell: set KDREC_SHARED and "
+            "KDREC_TRACKING_URI here as they are there"
+        )
+    return home

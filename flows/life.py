@@ -1,6 +1,8 @@
 """Whether the process behind a flow run still lives: a file lock in the shared home, which ends with its holder.
 
-Prefect reads RUNNING for ever when a worker and its flow's process are killed together.
+Prefect reads RUNNING for ever when a worker and its flow's process are killed together. Where a cell has a home of its
+own, the study never sees its lock, and what Prefect says is all there is: a run whose worker died with it has to be
+cancelled by hand.
 """
 
 from __future__ import annotations

@@ -56,12 +56,13 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """How far a piece has come."""
+    """How far a piece has come, or (`notice`) what is amiss with it though it goes on."""
 
     piece: str
     done: int
     expected: int
     message: str
+    notice: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,12 +111,12 @@ def do(piece: Piece, tell: Callable[[Told], None]) -> Outcome | None:
     torch.set_num_threads(1)
     logging.disable_progress_bar()  # bars of several workers would tear the study's own table
 
-    def told(done: int, expected: int, message: str) -> None:
-        tell(Told(piece=piece.name, done=done, expected=expected, message=message))
+    def told(done: int, expected: int, message: str, notice: bool) -> None:
+        tell(Told(piece=piece.name, done=done, expected=expected, message=message, notice=notice))
 
     def heard(progress: trial.Progress) -> None:
-        if piece.ranks == 1:  # else it was told as it was made
-            told(progress.done, progress.expected, progress.message)
+        if piece.ranks == 1 or progress.notice:  # the rest was told as it was made
+            told(progress.done, progress.expected, progress.message, progress.notice)
 
     if piece.ranks > 1:
         ranks.train(piece.study, piece.task, piece.model, piece.home, piece.ranks, told)

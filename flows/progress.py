@@ -64,6 +64,7 @@ class Board:
     def __init__(self, pieces: Sequence[Piece], workers: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._workers, self._clock = workers, clock
         self._states = {piece.name: _State(piece, expected=piece.units) for piece in pieces}
+        self._width = max(map(len, self._states), default=0)
         self._lock = threading.Lock()
         self._started = clock()
 
@@ -97,31 +98,35 @@ class Board:
         None while nothing was measured; a piece that has measured itself goes by its own speed.
         """
         with self._lock:
-            left = {name: self._left(state) for name, state in self._states.items()}
+            pace = self._pace()
+            left = {name: self._left(state, pace) for name, state in self._states.items()}
         known = {name: seconds for name, seconds in left.items() if seconds is not None}
         if len(known) < len(left):
             return None
         ways = [known[name] + known.get(state.piece.needs or "", 0.0) for name, state in self._states.items()]
         return max(sum(known.values()) / self._workers, *ways)
 
-    def _left(self, state: _State) -> float | None:
-        """Seconds of work left in one piece."""
+    def _pace(self) -> float | None:
+        """Seconds that a unit of cost took over all pieces: summed once an answer, as a thousand pieces ask for it."""
+        cost = sum(state.cost for state in self._states.values())
+        return sum(state.seconds for state in self._states.values()) / cost if cost else None
+
+    def _left(self, state: _State, pace: float | None) -> float | None:
+        """Seconds of work left in one piece, by its own pace where it has one."""
         if state.state in ("done", "failed"):
             return 0.0
-        seconds, cost = state.seconds, state.cost
-        if not cost:
-            seconds = sum(other.seconds for other in self._states.values())
-            cost = sum(other.cost for other in self._states.values())
-        if not cost:
+        if state.cost:
+            pace = state.seconds / state.cost
+        if pace is None:
             return None
-        unit = state.piece.cost * seconds / cost
+        unit = state.piece.cost * pace
         spent = min(self._clock() - state.since, unit) if state.state == "at work" else 0.0
         return max(0.0, (state.expected - state.done) * unit - spent)
 
     def line(self, name: str) -> str:
         """One piece as a line of a log."""
         state = self._states[name]
-        part = f"{name:<{max(map(len, self._states))}}  {state.done:>2}/{state.expected:<2}"
+        part = f"{name:<{self._width}}  {state.done:>2}/{state.expected:<2}"
         return f"{part}  {state.message}  [{self._eta_text()}]"
 
     def table(self) -> RenderableType:

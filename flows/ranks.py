@@ -29,8 +29,12 @@ LAST_WORDS: Final = 60
 """Lines that are shown of processes that end in a defect."""
 
 
-def train(study: Study, task: str, model: str, home: Home, number: int, tell: Callable[[int, int, str], None]) -> None:
-    """Have `number` processes make a teacher, or search the cell of a student; tells done, expected and a message.
+Tell = Callable[[int, int, str, bool], None]
+"""Hears what is done and expected, a message, and whether that is a notice."""
+
+
+def train(study: Study, task: str, model: str, home: Home, number: int, tell: Tell) -> None:
+    """Have `number` processes make a teacher, or search the cell of a student.
 
     However this process ends, they end too: they watch their input, which it holds open.
 
@@ -59,7 +63,7 @@ def train(study: Study, task: str, model: str, home: Home, number: int, tell: Ca
             _listen(process, f"{task}/{model}" if catalog.card(model).teacher else f"{task} teacher", tell)
 
 
-def _listen(process: subprocess.Popen[str], part: str, tell: Callable[[int, int, str], None]) -> None:
+def _listen(process: subprocess.Popen[str], part: str, tell: Tell) -> None:
     """Pass progress of a part on until the processes end, and raise what they were refused with.
 
     A cell's processes tell of their teacher too, which the study has heard of.
@@ -71,7 +75,7 @@ def _listen(process: subprocess.Popen[str], part: str, tell: Callable[[int, int,
             content = json.loads(line)
             refused = content.get("error", refused)
             if content.get("part") == part:
-                tell(content["done"], content["expected"], content["message"])
+                tell(content["done"], content["expected"], content["message"], content["notice"])
         except (ValueError, AttributeError, KeyError):  # what libraries have to say
             said.append(line)
     if process.wait() and refused:

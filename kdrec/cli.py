@@ -6,9 +6,7 @@ the world has to put something right, 130 interrupted; anything else is a defect
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -19,12 +17,14 @@ import typer
 from typer.core import TyperGroup
 
 import kdrec
+from kdrec import student_commands
 from kdrec.errors import BadArgument, KdrecError, did_you_mean
 from kdrec.home import Home
+from kdrec.terminal import show as _print
+from kdrec.terminal import show_json as _print_json
+from kdrec.terminal import spelled as _shown
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from kdrec.question import Asked
     from kdrec.recommend.replay import CellReplay
     from kdrec.types import History, Suggestion
@@ -54,6 +54,8 @@ history_app = typer.Typer(
     context_settings=_HELP_TOO,
 )
 app.add_typer(history_app, name="history")
+app.command()(student_commands.distill)
+app.command()(student_commands.predict)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 HISTORY_HELP = "An exported CSV or Parquet history alone; 'own': yours without kdrec's; 'none'. [yours and kdrec's]"
@@ -208,6 +210,28 @@ def audit(
             typer.echo(f"{plot} shows it" if drawn else f"{plot} was not drawn: there is nothing to show")
 
 
+@app.command("report")
+def write_report(
+    ctx: typer.Context,
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study in the store, or its .toml file.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Where to write it [STUDY.html in the working directory].")
+    ] = None,
+    audit: Annotated[bool, typer.Option("--audit", help="Audit the history as well, in its quick form.")] = False,
+    log: Annotated[bool, typer.Option("--log/--no-log", help="Keep the page beside the study's runs as well.")] = True,
+) -> None:
+    """Write what a study found as one HTML page: the decision on top, then all that stands behind it."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from kdrec.publish import publish
+
+    with Console(stderr=True).status("opening the store") as status:
+        made = publish(study, ctx.obj, out, audit=audit, log=log, watch=lambda text: status.update(Text(_shown(text))))
+    beside = f", and so does run {made.run_id} of the store" if made.run_id else ""
+    typer.echo(f"{made.file} holds the report ({made.size_bytes / 1000:,.0f} kB){beside}")
+
+
 @history_app.command("sync")
 def history_sync(
     ctx: typer.Context,
@@ -330,25 +354,6 @@ def _watched(cells: Iterator[CellReplay]) -> Iterator[CellReplay]:
         for number, cell in enumerate(cells, start=1):
             status.update(f"{number} foretold; the last: {cell.task}, student {cell.student}")
             yield cell
-
-
-def _print(renderable: RenderableType) -> None:
-    """Print for a person; a control sign in the name of a task must not speak to the terminal."""
-    from rich.console import Console
-    from rich.segment import Segment, Segments
-
-    console = Console()
-    drawn = (Segment(_shown(text), style) for text, style, control in console.render(renderable) if not control)
-    console.print(Segments(drawn), end="")
-
-
-def _shown(text: str) -> str:
-    """Text with its control signs spelled as JSON spells them; line breaks stay."""
-    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda sign: f"\\u{ord(sign[0]):04x}", text)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(_shown(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

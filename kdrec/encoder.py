@@ -88,13 +88,8 @@ def build(card: ModelCard, folder: Path, task: Task, splits: tuple[Encoded, ...]
     seed : int
         Seed of the head's initial weights.
     """
-    config, head = _config(card, folder), family(task.family).head
-    config.num_labels = len(task.labels)
-    config.id2label = dict(enumerate(task.labels))
-    config.label2id = {label: index for index, label in enumerate(task.labels)}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = HEADS[head].from_config(config, dtype=torch.float32, trust_remote_code=False)
+    model = _initialised(card, folder, task, seed)
+    config = model.config
     _load_pretrained(model, card, folder)
     used_ids = _used_ids(splits, card, config)
     embedding = model.get_input_embeddings()
@@ -111,6 +106,16 @@ def build(card: ModelCard, folder: Path, task: Task, splits: tuple[Encoded, ...]
     )
 
 
+def whole(card: ModelCard, folder: Path, task: Task, state: dict[str, torch.Tensor]) -> Any:
+    """The ordinary transformers model with the weights of `Classifier.full_state`, in eval mode: every shortcut undone.
+
+    Parameters are those of `build`.
+    """
+    model = _initialised(card, folder, task, seed=0)
+    model.load_state_dict(state)
+    return model.eval()
+
+
 def weights_of(model: Any) -> dict[str, torch.Tensor]:
     """Copy of a model's weights on the CPU."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
@@ -125,6 +130,17 @@ def check_same_tokenizer(teacher: Path, student: Path) -> str:
             f"({hashes[0][:12]} and {hashes[1][:12]})"
         )
     return hashes[0]
+
+
+def _initialised(card: ModelCard, folder: Path, task: Task, seed: int) -> Any:
+    """A model of random weights with the head of the task's family."""
+    config = _config(card, folder)
+    config.num_labels = len(task.labels)
+    config.id2label = dict(enumerate(task.labels))
+    config.label2id = {label: index for index, label in enumerate(task.labels)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return HEADS[family(task.family).head].from_config(config, dtype=torch.float32, trust_remote_code=False)
 
 
 def _config(card: ModelCard, folder: Path) -> Any:

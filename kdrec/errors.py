@@ -1,17 +1,20 @@
 """What can go wrong in the world, each kind as one exception whose text is one sentence for the user.
 
 The command line turns every `KdrecError` into that sentence and exit code 2; anything else is a defect of ours and
-keeps its traceback. Nothing else lives here.
+keeps its traceback. What a sentence is made of (what is near, without secrets) lives here too, and nothing else.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Final
 
 MOST_LETTERS: Final = 2000
 """A longer sentence loses its middle: the word of a file that made it so long is no help to anyone."""
+
+_SECRET: Final = re.compile(r"((?:password|passwd|pwd|token|secret|key)=)[^&\s]+", re.IGNORECASE)
 
 
 class KdrecError(Exception):
@@ -75,3 +78,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known are {', '.join(choices)}" if choices else ""
+
+
+def redacted(text: str) -> str:
+    """Hide passwords and tokens of every URI in a text.
+
+    >>> redacted("http://ada:pw@host/x")
+    'http://ada:***@host/x'
+    """
+    text = re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text)
+    text = re.sub(r"://[^:/@\s]+@", "://***@", text)
+    return _SECRET.sub(r"\1***", text)

@@ -48,26 +48,45 @@ def study_of(
         When a study cannot name the task or the student.
     """
     check_name("name of a study (the name of its file)", name)
-    data = {answer.task: own} if own else {t: d for t, d in (like.data if like else {}).items() if t == answer.task}
-    if not data and answer.task not in tasks.known():
+    upcoming = [trainable(trial.config) for trial in answer.next]
+    return listing(
+        Cell(task=answer.task, student=answer.student),
+        name,
+        tuple(dict.fromkeys([trainable(answer.config), *upcoming])),
+        seeds=(_seed(answer, upcoming, past),),
+        own=own,
+        like=like,
+    )
+
+
+def listing(
+    cell: Cell,
+    name: str,
+    configs: tuple[KDConfig, ...],
+    *,
+    seeds: tuple[int, ...],
+    own: OwnData | None = None,
+    like: Study | None = None,
+) -> Study:
+    """The study that runs these configurations on one cell; other parameters and refusals as of `study_of`."""
+    data = {cell.task: own} if own else {t: d for t, d in (like.data if like else {}).items() if t == cell.task}
+    if not data and cell.task not in tasks.known():
         raise BadArgument(
-            f"a study cannot be written for {answer.task!r}: its rows are not known here; name a task of the "
+            f"a study cannot be written for {cell.task!r}: its rows are not known here; name a task of the "
             "catalogue, a file, or --like a study that has its [data]"
         )
-    catalog.teacher_of(answer.student)
-    upcoming = [trainable(trial.config) for trial in answer.next]
+    catalog.teacher_of(cell.student)
     study = Study(
         name=name,
-        tasks=(answer.task,),
-        students=(answer.student,),
+        tasks=(cell.task,),
+        students=(cell.student,),
         search="listed",
-        configs=tuple(dict.fromkeys([trainable(answer.config), *upcoming])),
-        seeds=(_seed(answer, upcoming, past),),
+        configs=configs,
+        seeds=seeds,
         data=data,
     )
     if like is None:
         return study
-    cell = Cell(task=answer.task, student=answer.student)
     return replace(
         study,
         rows=like.rows_for(cell.task),

@@ -18,18 +18,24 @@ class Home:
     root: Path
     tracking_uri: str = field(repr=False)
     """May hold a password: it is in no text of a home."""
+    shared: str | None = field(default=None, repr=False)
+    """Where teachers and logits are shared with other homes (`kdrec.shelf`); may hold a password too."""
 
     @classmethod
     def from_env(cls) -> Home:
-        """Read `KDREC_HOME`, then `KDREC_TRACKING_URI` or `MLFLOW_TRACKING_URI` (default: SQLite in the home)."""
+        """Read `KDREC_HOME`, `KDREC_SHARED`, then `KDREC_TRACKING_URI` or `MLFLOW_TRACKING_URI`.
+
+        The default is a home of its own, with its store, an SQLite file, in it.
+        """
         return cls.at(os.environ.get("KDREC_HOME") or ".kdrec")
 
     @classmethod
     def at(cls, root: str | Path) -> Home:
-        """Place the home at `root`; the tracking store follows the environment as in `from_env`."""
+        """Place the home at `root`; what else it knows follows the environment as in `from_env`."""
         path = Path(root).expanduser().resolve()
         uri = os.environ.get("KDREC_TRACKING_URI") or os.environ.get("MLFLOW_TRACKING_URI")
-        return cls(root=path, tracking_uri=uri or f"sqlite:///{path / 'mlflow.db'}")
+        shared = os.environ.get("KDREC_SHARED") or None
+        return cls(root=path, tracking_uri=uri or f"sqlite:///{path / 'mlflow.db'}", shared=shared)
 
     def folder(self, *parts: str) -> Path:
         """A folder below the root, created with access for its owner only."""

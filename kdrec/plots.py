@@ -72,26 +72,31 @@ def draw_audit(card: Scorecard, path: Path) -> None:
     from matplotlib.figure import Figure
 
     check_place(path)
-    stages = [gain.trials for gain in card.gains]
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=_size(card, stages), layout="constrained")
-        if stages:
-            grid = figure.add_gridspec(2, 1 + len(stages), width_ratios=[3.0, *[2.4] * len(stages)])
-            lost, won = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
-            _gains([figure.add_subplot(grid[:, 1 + place]) for place in range(len(stages))], card, stages)
-        else:
-            lost, won = figure.subplots(1, 2)
-        _regrets(lost, card)
-        _differences(won, card)
+        figure = Figure(figsize=audit_size(card), layout="constrained")
+        paint_audit(figure, card)
         figure.suptitle(_title(card), fontsize=11, fontweight="bold", x=0.01, ha="left")
         save(figure, path)
 
 
-def _size(card: Scorecard, stages: Sequence[Stage]) -> tuple[float, float]:
+def paint_audit(figure: Figure, card: Scorecard) -> None:
+    """Fill an empty figure of `audit_size` with what `draw_audit` draws, without its title."""
+    stages = [gain.trials for gain in card.gains]
+    if stages:
+        grid = figure.add_gridspec(2, 1 + len(stages), width_ratios=[3.0, *[2.4] * len(stages)])
+        lost, won = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
+        _gains([figure.add_subplot(grid[:, 1 + place]) for place in range(len(stages))], card, stages)
+    else:
+        lost, won = figure.subplots(1, 2)
+    _regrets(lost, card)
+    _differences(won, card)
+
+
+def audit_size(card: Scorecard) -> tuple[float, float]:
     """Width and height in inches: room for a name a row, and for two panels at the left."""
-    if not stages:
+    if not card.gains:
         return 10.0, 3.2
-    return 4.6 + 2.9 * len(stages), min(max(5.6, 1.9 + 0.17 * len(card.cells)), 40.0)
+    return 4.6 + 2.9 * len(card.gains), min(max(5.6, 1.9 + 0.17 * len(card.cells)), 40.0)
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -109,6 +109,12 @@ def suggestion_text(suggestion: Suggestion) -> Group:
     return Group(*parts)
 
 
+def why(suggestion: Suggestion) -> str:
+    """The reason to stop or to go on as a sentence of its own; empty where none was given."""
+    reason = suggestion.reason.strip().removeprefix("stop:").removeprefix("go on:").strip()
+    return f"{reason[:1].upper()}{reason[1:]}{'' if reason.endswith(('.', '!', '?')) else '.'}" if reason else ""
+
+
 def history_table(history: History, *, limit: int | None = None) -> Group:
     """Finished trials, newest last; with `limit`, the last ones and a line that says so."""
     trials = history.trials if limit is None else history.trials[-limit:]
@@ -136,6 +142,19 @@ def history_line(history: History) -> str:
         f"{_count(len(history), 'trial')}{aside} of {_count(len(history.tasks()), 'task')} "
         f"and {_count(len(history.students()), 'student')}"
     )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as one reads them.
+
+    >>> [duration(seconds) for seconds in (0.84, 75, 1000, 20_000, 400_000)]
+    ['0.84 s', '75 s', '17 min', '5.6 h', '111 h']
+    """
+    for unit, size in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 1.95 * size:
+            number = seconds / size
+            return f"{number:.1f} {unit}" if number < 9.95 else f"{number:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 9.5 else f"{seconds:.2g} s"
 
 
 def models_table(cards: Iterable[ModelCard]) -> Table:
@@ -235,8 +254,8 @@ def _headline(suggestion: Suggestion) -> Text:
 
 
 def _verdict(suggestion: Suggestion) -> Text:
-    reason = suggestion.reason.strip().removeprefix("stop:").removeprefix("go on:").strip()
-    sentence = f" {reason[:1].upper()}{reason[1:]}{'' if reason.endswith(('.', '!', '?')) else '.'}" if reason else ""
+    reason = why(suggestion)
+    sentence = f" {reason}" if reason else ""
     return Text().append("Stop here." if suggestion.stop else "Go on tuning.", style="bold").append(sentence)
 
 
@@ -261,21 +280,8 @@ def _judges(cost: Mapping[str, Any]) -> str:
 
 def _span(cost: Mapping[str, Any], name: str, ends: str) -> str:
     """A time with its 80 % interval, in the unit a person would choose."""
-    low, high = _duration(cost[f"{ends}lo80"]), _duration(cost[f"{ends}hi80"])
-    return f"{_duration(cost[name])} (80 %: {low} to {high})"
-
-
-def _duration(seconds: float) -> str:
-    """Seconds as one reads them.
-
-    >>> [_duration(seconds) for seconds in (0.84, 75, 1000, 20_000, 400_000)]
-    ['0.84 s', '75 s', '17 min', '5.6 h', '111 h']
-    """
-    for unit, size in (("h", 3600.0), ("min", 60.0)):
-        if seconds >= 1.95 * size:
-            number = seconds / size
-            return f"{number:.1f} {unit}" if number < 9.95 else f"{number:.0f} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 9.5 else f"{seconds:.2g} s"
+    low, high = duration(cost[f"{ends}lo80"]), duration(cost[f"{ends}hi80"])
+    return f"{duration(cost[name])} (80 %: {low} to {high})"
 
 
 def _gain_table(suggestion: Suggestion) -> Table:

@@ -132,6 +132,19 @@ def fine_tune(
     return Teacher(key=folder.name, trace=tuple(trace), selection=select(trace), folder=folder)
 
 
+def is_finished(folder: Path, training: TeacherTraining) -> bool:
+    """Whether `folder` holds the whole trace and the weights that it selects, so that nothing is left to run."""
+    return _read_trace(folder)[1] == len(training.runs())
+
+
+def signal_file(pupil: Pupil, checkpoint: str, folder: Path, max_length: int) -> Path:
+    """Where the logits of a checkpoint are kept, by their key."""
+    key = signal_key(
+        checkpoint=checkpoint, data=pupil.train.fingerprint, tokenizer=pupil.tokenizer, max_length=max_length
+    )
+    return folder / f"{key}.safetensors"
+
+
 def teacher_signal(
     pupil: Pupil,
     teacher: Teacher,
@@ -145,8 +158,8 @@ def teacher_signal(
 
     `before_pass` is called before they are computed, if they are.
     """
-    key = _signal_key(pupil, teacher.selection.checkpoint(choice), max_length)
-    path = folder / f"{key}.safetensors"
+    path = signal_file(pupil, teacher.selection.checkpoint(choice), folder, max_length)
+    key = path.stem
     if path.exists():
         try:
             found = TeacherSignal.load(path, key=key)
@@ -174,24 +187,23 @@ def kept_signal(pupil: Pupil, checkpoint: str, folder: Path, max_length: int) ->
     CorruptFile
         They are not there, or damaged.
     """
-    key = _signal_key(pupil, checkpoint, max_length)
-    return TeacherSignal.load(folder / f"{key}.safetensors", key=key)
+    path = signal_file(pupil, checkpoint, folder, max_length)
+    return TeacherSignal.load(path, key=path.stem)
 
 
-def _signal_key(pupil: Pupil, checkpoint: str, max_length: int) -> str:
-    return signal_key(
-        checkpoint=checkpoint, data=pupil.train.fingerprint, tokenizer=pupil.tokenizer, max_length=max_length
-    )
+def live_logits(
+    pupil: Pupil, weights: Path, accelerator: Accelerator, split: Encoded | None = None
+) -> npt.NDArray[np.float32]:
+    """Logits (R, C) at the places of a split by the teacher in `weights`, in eval mode, without gradients.
 
-
-def live_logits(pupil: Pupil, weights: Path, accelerator: Accelerator) -> npt.NDArray[np.float32]:
-    """Logits (R, C) at the places of the training split by the teacher in `weights`, in eval mode, without gradients.
+    The split is the training split where none is given.
 
     The model is not prepared by `accelerator`, whose mixed precision would round them: the whole pass is in fp32.
     """
-    classifier = encoder.build(pupil.card, pupil.folder, pupil.task, (pupil.train,), seed=0)
+    split = pupil.train if split is None else split
+    classifier = encoder.build(pupil.card, pupil.folder, pupil.task, (split,), seed=0)
     classifier.load_full_state(load_file(weights))
-    return engine.predict(classifier.model.to(accelerator.device), classifier, pupil.train, accelerator)
+    return engine.predict(classifier.model.to(accelerator.device), classifier, split, accelerator)
 
 
 def fine_tuning(
@@ -246,12 +258,17 @@ def _keep(classifier: encoder.Classifier, folder: Path) -> str:
 def recorded_trace(folder: Path) -> tuple[list[Candidate], int]:
     """Trace and number of finished runs as `folder` has them, its weights not looked at; a damaged trace is none."""
     try:
-        record = json.loads((folder / TRACE).read_text(encoding="utf-8"))
-        if record.pop("sha256") != _record_hash(record):
-            raise ValueError("content and recorded hash differ")
-        return [Candidate(**row) for row in record["candidates"]], int(record["finished_runs"])
+        return parse_trace((folder / TRACE).read_bytes())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return [], 0
+
+
+def parse_trace(content: bytes) -> tuple[list[Candidate], int]:
+    """Trace and number of finished runs; what is damaged or none raises one of the errors caught above."""
+    record = json.loads(content)
+    if record.pop("sha256") != _record_hash(record):
+        raise ValueError("content and recorded hash differ")
+    return [Candidate(**row) for row in record["candidates"]], int(record["finished_runs"])
 
 
 def _read_trace(folder: Path) -> tuple[list[Candidate], int]:

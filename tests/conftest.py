@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +25,7 @@ os.environ |= {
     "OMP_NUM_THREADS": "1",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-for name in ("KDREC_HOME", "KDREC_TRACKING_URI", "MLFLOW_TRACKING_URI", "KDREC_DATA"):
+for name in ("KDREC_HOME", "KDREC_TRACKING_URI", "MLFLOW_TRACKING_URI", "KDREC_SHARED", "KDREC_DATA"):
     os.environ.pop(name, None)
 
 # A time limit an example would measure what else the machine does.
@@ -61,6 +63,29 @@ def new_home(root: Path, sources_folder: Path) -> Home:
     root.mkdir(parents=True, exist_ok=True)
     (root / "sources").symlink_to(sources_folder, target_is_directory=True)
     return Home.at(root)
+
+
+@pytest.fixture(scope="session")
+def loopback_s3() -> Iterator[str]:
+    """Address of an S3 server of this session's own; its buckets are in memory."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(loopback_s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of an empty bucket that the environment leads to."""
+    keys = {"AWS_ACCESS_KEY_ID": "ada", "AWS_SECRET_ACCESS_KEY": "s3cret", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in {**keys, "AWS_ENDPOINT_URL": loopback_s3}.items():
+        monkeypatch.setenv(name, value)
+    name = f"bucket-{secrets.token_hex(8)}"
+    urllib.request.urlopen(urllib.request.Request(f"{loopback_s3}/{name}", method="PUT"), timeout=30).close()
+    return f"s3://{name}"
 
 
 @pytest.fixture

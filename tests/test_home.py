@@ -25,8 +25,14 @@ def test_the_environment_places_the_home_and_its_store(tmp_path: Path, monkeypat
     assert Home.from_env().store_file == tmp_path / "other.db"
 
 
+def test_the_environment_says_what_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Home.at(tmp_path).shared is None
+    monkeypatch.setenv("KDREC_SHARED", "s3://bucket/kdrec")
+    assert Home.at(tmp_path).shared == Home.from_env().shared == "s3://bucket/kdrec"
+
+
 def test_the_text_of_a_home_shows_no_password() -> None:
-    home = Home(root=Path("/x"), tracking_uri="http://ada:s3cret@host")
+    home = Home(root=Path("/x"), tracking_uri="http://ada:s3cret@host", shared="sftp://ada:s3cret@host/x")
     assert "s3cret" not in f"{home} {home!r}"
 
 

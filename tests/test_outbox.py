@@ -1,18 +1,12 @@
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow_server import Server
 
 from kdrec import engine, trial
 from kdrec.errors import StoreError
@@ -34,37 +28,6 @@ STUDY = Study.from_dict(
         "training": {"epochs": 1, "max_length": 32},
     }
 )
-
-
-class Server:
-    """A real MLflow server that can be killed and started again on the same port and database."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder / 'served.db'}"]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
-
-    def wait(self) -> None:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=2).close()
-                return
-            except OSError:
-                time.sleep(0.25)
-        raise AssertionError((self.folder / "log").read_text())
-
-    def kill(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
 
 
 @pytest.fixture
@@ -94,7 +57,7 @@ def test_a_store_that_goes_away_costs_a_wait_and_never_a_trained_trial(
     home: Home, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    home = replace(home, tracking_uri=f"http://127.0.0.1:{server.port}")
+    home = replace(home, tracking_uri=server.uri)
     place = _Runner(trial.Bench(STUDY, CELL.task, "minilm", home), CELL, lambda _: None).place
     monkeypatch.setattr(one, "PAUSES", (0.1,))
     with monkeypatch.context() as patch:

@@ -240,8 +240,11 @@ def test_logits_stay_for_unfinished_cells_or_if_used_of_late_and_go_without_a_te
     assert {path: found[str(path.relative_to(home.root))] for path in expected} == expected
 
 
-def test_tokens_go_once_idle_and_looking_at_them_is_no_use(home: Home) -> None:
-    path = put(home.root / "tokens" / f"{'a' * 64}.tokens", idle=31 * DAY)
+@pytest.mark.parametrize(("folder", "suffix"), [("tokens", "tokens"), ("students", "safetensors")])
+def test_what_can_be_made_again_goes_once_idle_and_looking_at_it_is_no_use(
+    home: Home, folder: str, suffix: str
+) -> None:
+    path = put(home.root / folder / f"{'a' * 64}.{suffix}", idle=31 * DAY)
     path.read_bytes()
     assert fate_of(home, path)[0] == "goes"
     assert fate_of(home, path, keep_days=32)[0] == "stays"

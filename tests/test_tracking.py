@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,9 +19,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
 from test_history import finished_trials
 
 from kdrec import history
+from kdrec.cli import main
 from kdrec.errors import BadArgument, MismatchError, StoreError
 from kdrec.home import Home
 from kdrec.space import DEFAULT_SPACE
@@ -352,6 +356,21 @@ def test_a_sync_reads_each_trial_once_and_again_only_what_is_new(store: Store, h
     assert history.load(home).trials == (*first, second)
 
 
+def test_a_history_of_many_pages_is_read_whole_and_a_kind_is_never_mistaken(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdrec.tracking.ledger.PAGE", 2)
+    experiment = store.experiment("study")
+    cell = store.open_cell(experiment, "trec/small", FEATURES, "note")
+    recorded = [record(store, replace(TRIAL, seed=seed)) for seed in range(3)]
+    of_cell = store.ledger.client.get_run(cell).data.tags["kdrec.fingerprint"]
+    trials, watermark = store.trials()
+    assert trials == recorded
+    assert store.trials(watermark)[0] == recorded
+    assert store.find(of_cell) is None, "a cell is no trial, though the query asks for the fingerprint alone"
+    assert [run.info.run_id for run in store.ledger.runs([experiment], "cell")] == [cell]
+
+
 def test_a_trial_that_ends_on_a_slow_clock_is_read_by_the_next_sync(store: Store) -> None:
     record(store)
     _, watermark = store.trials()
@@ -545,3 +564,55 @@ def test_a_store_whose_making_was_killed_is_made_by_the_next(tmp_path: Path) -> 
     record(Store.open(home))
     assert len(Store.open(home).trials()[0]) == 1
     assert not list(home.root.glob(".mlflow.db.*.tmp*"))
+
+
+# ------------------------------------------------------------------------------------- runs that other code has made
+
+
+def runs_of_another_script(store: MlflowClient) -> None:
+    """What the guide says that a script had logged: it weighs labels, softens both sides, and measures fractions."""
+    experiment = store.create_experiment("distillation", artifact_location="file:///nowhere")
+    for labels, temperature, loss, best_by, seed, score, status in [
+        (0.5, 1, "kl", "loss", 0, 0.80, "FINISHED"),
+        (0.5, 4, "kl", "loss", 1, 0.81, "FINISHED"),
+        (0.5, 4, "mse", "accuracy", 0, 0.82, "FINISHED"),
+        (1.0, 4, "kl", "loss", 0, 0.79, "FINISHED"),
+        (0.0, 2, "kl", "loss", 0, None, "FINISHED"),
+        (0.0, 1, "kl", "loss", 0, 0.5, "FAILED"),
+    ]:
+        run_id = store.create_run(experiment).info.run_id
+        params = {"dataset": "reviews", "n_train": 800, "student": "distil", "alpha": labels, "seed": seed}
+        params |= {"temperature": temperature, "loss": loss, "best_by": best_by}
+        metrics = {"val_accuracy": score, "val_loss": 0.4, "test_accuracy": score} if score else {"val_accuracy": 0.1}
+        store.log_batch(
+            run_id,
+            metrics=[Metric(name, value, 0, 0) for name, value in metrics.items()],
+            params=[Param(name, str(value)) for name, value in params.items()],
+        )
+        store.set_terminated(run_id, status)
+
+
+def test_the_example_of_the_guide_makes_a_history_of_runs_of_other_code(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "guides" / "mlflow.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", home.tracking_uri)
+    runs_of_another_script(MlflowClient(home.tracking_uri))
+    exec(compile(code, "mlflow.md", "exec"), {})
+    assert main(["--home", str(home.root), "history", "import", "history.csv"]) == 0
+    trials = {trial.config.label(): trial for trial in history.load(home)}
+    assert sorted(trials) == [
+        "labels only",
+        "t_hs mse alpha=0.5",
+        "t_ll ce alpha=0.5 tau=1/1",
+        "t_ll ce alpha=0.5 tau=4/4 scaled",
+        "t_ll ce alpha=1 tau=2/2 scaled",
+    ]
+    softened = trials["t_ll ce alpha=0.5 tau=4/4 scaled"]
+    assert (softened.task, softened.student, softened.seed) == ("reviews", "distil", 1)
+    assert (softened.val_score, softened.val_loss, softened.test_score) == (81.0, 0.4, 81.0)
+    assert trials["t_ll ce alpha=1 tau=2/2 scaled"].status == "diverged"
+    assert history.add(home, history.read_table("history.csv")) == 0, "an import made twice adds nothing"
+    assert main(["--home", str(home.root), "suggest", "reviews", "--student", "distil", "--history", "own"]) == 0

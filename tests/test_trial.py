@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import new_home
 
 from kdrec import catalog, history, trial
 from kdrec.errors import BadArgument, DataError, KdrecError, MismatchError
@@ -141,6 +142,33 @@ class TestACell:
         trial.prepare_teacher(small_study(), "vader_tweets", "minilm", home)
         after = {path: path.stat().st_mtime_ns for path in (home.root / "teachers").rglob("*.safetensors")}
         assert before == after != {}
+
+
+@pytest.mark.slow
+def test_another_machine_trains_the_cell_to_the_same_bits_without_fine_tuning_and_without_asking_the_teacher(
+    searched: tuple[Home, trial.CellResult],
+    bucket: str,
+    tmp_path: Path,
+    sources_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other machine has a home and a store of its own; an object store is all that both know."""
+    home, result = searched
+    trial.prepare_teacher(small_study(), CELL.task, "minilm", replace(home, shared=f"{bucket}/kdrec"))
+    other = replace(new_home(tmp_path / "other", sources_folder), shared=f"{bucket}/kdrec")
+
+    def refuse(*words: Any) -> None:
+        raise AssertionError("this was done on the first machine")
+
+    monkeypatch.setattr("kdrec.teacher._run", refuse)
+    monkeypatch.setattr("kdrec.teacher.live_logits", refuse)
+    told: list[trial.Progress] = []
+    again = trial.run_cell(small_study(), CELL, other, told.append)
+    assert not [progress for progress in told if progress.notice]
+    assert {made.run_id for made in again.trials}.isdisjoint(made.run_id for made in result.trials)
+    alike = {"run_id": "", "seconds": 0.0}
+    assert [replace(made, **alike) for made in again.trials] == [replace(made, **alike) for made in result.trials]
+    assert again.best == result.best
 
 
 SUGGESTED: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 Every probe is a process of its own with a time limit, all at once: a library that hangs or crashes when it is loaded, a
 server that is silent, a disk that does not answer cost their own lines and no other. `machine` has the probes of this
-machine, `services` those of store, Prefect and clocks; `python -m kdrec.doctor PROBE` is one of them.
+machine, `services` those of store, shelf, Prefect and clocks; `python -m kdrec.doctor PROBE` is one of them.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ LIMITS: Final = {
     "home": 10.0,
     "disk": 10.0,
     "store": 30.0,
+    "shared": 30.0,
     "prefect": 15.0,
     "hub": 10.0,
     "clock": 15.0,
@@ -61,7 +62,7 @@ def examine(home: Home, probes: Sequence[str] = tuple(LIMITS)) -> list[Line]:
 
 
 def _start(name: str, home: Home) -> subprocess.Popen[bytes]:
-    """A probe's process, with this very kdrec; the store's URI travels in its environment, where no list shows it.
+    """A probe's process, with this very kdrec; URIs travel in its environment, where no list shows their passwords.
 
     MLflow asks a server for minutes before it gives up, unless it is told otherwise.
     """
@@ -71,6 +72,7 @@ def _start(name: str, home: Home) -> subprocess.Popen[bytes]:
         "PYTHONPATH": os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])]),
         "KDREC_HOME": str(home.root),
         "KDREC_TRACKING_URI": home.tracking_uri,
+        "KDREC_SHARED": home.shared or "",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -113,6 +115,7 @@ _LATE: Final = {
     "home": "the disk of KDREC_HOME does not answer",
     "disk": "the disk of KDREC_HOME or of the temporary folder does not answer",
     "store": "the tracking store is silent, or loading MLflow hangs: try python -c 'import mlflow'",
+    "shared": "the place that KDREC_SHARED names is silent, such as a network folder whose server is away",
     "prefect": "the server at PREFECT_API_URL is silent",
     "hub": "try it again",
     "clock": "a server, or the disk of KDREC_HOME, is silent",

@@ -20,6 +20,7 @@ PROBES: Final[dict[str, Callable[[Home], list[Line]]]] = {
     "home": machine.home,
     "disk": machine.disk,
     "store": services.store,
+    "shared": services.shared,
     "prefect": services.prefect,
     "hub": machine.hub,
     "clock": services.clock,

@@ -1,4 +1,4 @@
-"""Probes of what kdrec talks to: the tracking store, Prefect's server, and the clocks of both and of the disk."""
+"""Probes of what kdrec talks to: tracking store, shelf and Prefect's server, and the clocks of servers and disk."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from kdrec.doctor.line import Line, broken, look, ok
 from kdrec.errors import StoreError
 from kdrec.home import Home
+from kdrec.shelf import Shelf
 from kdrec.tracking import redacted
 from kdrec.tracking.standing import Standing, standing
 from kdrec.types import SCHEMA_VERSION
@@ -71,6 +72,17 @@ def _schemas(found: Standing) -> Line:
     newer = any(schema.isdecimal() and int(schema) > SCHEMA_VERSION for schema in other)
     advice = "update kdrec" if newer else "keep those of an older kdrec in a store of their own"
     return broken("store", f"studies: {counted}; this kdrec knows schema {SCHEMA_VERSION}", advice)
+
+
+def shared(home: Home) -> list[Line]:
+    """Whether the shelf can be written to and read; what the probe writes is gone at once."""
+    if home.shared is None:
+        return [ok("shared", "KDREC_SHARED is not set: nothing is shared with other homes")]
+    shelf = Shelf.of(home)
+    trouble = shelf.probe()
+    if trouble is not None:
+        return [broken("shared", trouble, "put it right, or unset KDREC_SHARED to do without; studies go on meanwhile")]
+    return [ok("shared", f"{shelf.name} can be written to and read")]
 
 
 def prefect(home: Home) -> list[Line]:

@@ -67,9 +67,9 @@ def suggest(
         Points that a trial must be expected to bring to be worth making; 0.05 by default.
     hour_price : float, optional
         Instead of a trial's price: points that an hour of trials must be expected to bring.
-    trust_default : {"low", "medium", "high"}
+    trust_default : {"medium", "low", "high"}
         How much evidence is demanded before the default is left: another configuration must be better with probability
-        0.5, 0.7 or 0.9.
+        0.7 (medium), 0.5 (low) or 0.9 (high).
     space : Space or sequence of Configuration, optional
         Configurations that may be suggested; the first of a sequence is the default. By default those of the history
         (of the default space if it is empty).

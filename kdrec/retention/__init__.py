@@ -10,6 +10,7 @@ in the tracking store, so without it nothing is judged. Every rule errs on the s
   select are not. A teacher that no run knows may be half made, and goes once it is idle.
 - `logits/`: one pass of a teacher makes them again, without training. Those that wait for cells that are not finished
   are needed; others go once idle, or when their teacher is no longer here to be asked.
+- `students/`: weights of students that were taken home, which their registered version holds as well: once idle.
 - `tokens/`: made again in seconds, and so needed only while in use: they go once idle.
 - Temporary files of writers that were killed go after a day.
 
@@ -18,9 +19,10 @@ moment. Use is told by the time of change (`kdrec.sources.mark_used`). A trial's
 its lock, so never under a live process, and a file that changed since it was judged is left. Links are not followed:
 what they lead to is not ours to delete. What has no name that kdrec gives is left too.
 
-Never looked at: the store, `artifacts/`, `history.sqlite`, `outbox/`, `sources/`, `prefect/`, and `locks/`. A lock file
-is empty, and deleting one that another process has just opened would give the lock to two; so they stay. Registered
-models live among the artifacts, and need nothing of all this.
+Never looked at: the store, `artifacts/`, `history.sqlite`, `outbox/`, `exports/`, `sources/`, `prefect/`, and `locks/`.
+A lock file is empty, and deleting one that another process has just opened would give the lock to two; so they stay.
+Registered models live among the artifacts, and need nothing of all this. Nor is the
+shelf (`KDREC_SHARED`) looked at: no home knows what the others need.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ _KEY: Final = "[0-9a-f]{64}"
 _NAMES: Final = {
     "checkpoints": re.compile(rf"{_KEY}\.safetensors"),
     "logits": re.compile(rf"{_KEY}\.safetensors"),
+    "students": re.compile(rf"{_KEY}\.safetensors"),
     "tokens": re.compile(rf"{_KEY}\.tokens"),
 }
 _WEIGHTS: Final = _NAMES["logits"]
@@ -75,7 +76,7 @@ class Judge:
     now: float
 
     def all(self) -> Iterator[Item]:
-        """Every file of the four folders."""
+        """Every file of the five folders."""
         teachers = self.home.root / "teachers"
         selected = {path.name: _selected(path) for path in _listed(teachers)}
         yield from self._folder("checkpoints", self._checkpoint, guarded=True)
@@ -85,6 +86,8 @@ class Judge:
             else:
                 yield entry.left("teachers")
         yield from self._folder("logits", lambda entry: self._logits(entry, selected.values()))
+        again = "its trial can be trained again for it"
+        yield from self._folder("students", lambda entry: self._by_use(entry, again), guarded=True)
         yield from self._folder("tokens", lambda entry: self._by_use(entry, "it is made again when it is wanted"))
 
     def _folder(self, kind: str, judge: Callable[[_Entry], Verdict], *, guarded: bool = False) -> Iterator[Item]:

@@ -70,7 +70,7 @@ def encode(split: Split, task: Task, tokenizer_file: Path, max_length: int, home
         found = token_store.read(path, key)
         mark_used(path)
         return found
-    token_store.write(path, _tokenise(split, family(task.family), tokenizer_file, max_length, key))
+    token_store.write(path, tokenise(split, family(task.family), tokenizer_file, max_length, key))
     return token_store.read(path, key)
 
 
@@ -83,7 +83,8 @@ def _key(split: Split, task: Task, tokenizer: str, max_length: int) -> str:
     return hashed.hexdigest()
 
 
-def _tokenise(split: Split, family: Family, tokenizer_file: Path, max_length: int, key: str) -> Encoded:
+def tokenise(split: Split, family: Family, tokenizer_file: Path, max_length: int, key: str = "") -> Encoded:
+    """Tokenise a split, and keep nothing of it; parameters and refusals are those of `encode`."""
     examples = list(family.encode(split, _tokenizer(tokenizer_file), max_length))
     lengths_N = np.array([len(example.ids) for example in examples], dtype=np.int64)
     if not lengths_N.all():

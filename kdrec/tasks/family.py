@@ -32,6 +32,9 @@ class Family(Protocol):
     def axis(self) -> Literal["classes", "positions"] | None:
         """What a softmax runs over (`kdrec.examples.Reading`); None where the head is read once an example."""
 
+    def prepare(self, tokenizer: Any) -> None:
+        """Change a tokenizer as the family needs it; `encode` does so too."""
+
     def encode(self, split: Split, tokenizer: Any, max_length: int) -> Iterator[Example]:
         """Examples of a split, in its order; the tokenizer is the caller's to spoil."""
 

@@ -149,10 +149,10 @@ def _name_of(path: Path) -> str:
 def _usable(table: Table, columns: Sequence[str], label: str) -> tuple[Row, ...]:
     """Rows without a hole; every text and every label must be there."""
     for at, column in enumerate(columns):
-        _refuse_holes(table, "texts", column, [_is_hole(row[at]) for row in table.rows])
+        refuse_holes(table, "texts", column, [_is_hole(row[at]) for row in table.rows])
         if table.rows and all(_as_number(row[at] or "") is not None for row in table.rows):
             raise DataError(f"{table.path.name}: column {column!r} holds only numbers; name the column of the text")
-    _refuse_holes(table, "labels", label, [_is_hole(row[-1]) for row in table.rows])
+    refuse_holes(table, "labels", label, [_is_hole(row[-1]) for row in table.rows])
     return tuple(Row(texts=tuple(str(c) for c in row[:-1]), label=str(row[-1]).strip()) for row in table.rows)
 
 
@@ -160,7 +160,8 @@ def _is_hole(cell: str | None) -> bool:
     return cell is None or not cell.strip() or cell.strip().lower() == "nan"
 
 
-def _refuse_holes(table: Table, kind: str, column: str, holes: Sequence[bool]) -> None:
+def refuse_holes(table: Table, kind: str, column: str, holes: Sequence[bool]) -> None:
+    """Refuse a column with empty cells, and say how many and where the first one is."""
     if any(holes):
         raise DataError(
             f"{table.path.name}: {sum(holes)} of {len(holes)} {kind} in column {column!r} are empty (first at "

@@ -36,6 +36,9 @@ class QaFamily:
     head: Literal["question_answering"] = "question_answering"
     axis: Literal["positions"] = "positions"
 
+    def prepare(self, tokenizer: Any) -> None:
+        """Whole texts are read as they are."""
+
     def encode(self, split: Split, tokenizer: Any, max_length: int) -> Iterator[Example]:
         """Examples are windows; neighbours share a third of their context, so that few answers are cut."""
         tokenizer.no_truncation()
@@ -100,21 +103,30 @@ def best_answers(logits_R2: npt.NDArray[np.float32], split: Split, encoded: Enco
         Whether no answer (an empty text) is one: given when the first places' sum, least over the windows of a row, is
         larger than the best span's (`evaluate-v2.0` with a threshold of 0).
     """
+    return [text for text, _ in sure_answers(logits_R2, split, encoded, may_be_none=may_be_none)]
+
+
+def sure_answers(
+    logits_R2: npt.NDArray[np.float32], split: Split, encoded: Encoded, *, may_be_none: bool
+) -> list[tuple[str, float]]:
+    """`best_answers`, each with its probability: of its start times of its end, in the window that it is from."""
     assert encoded.reading is not None, "windows are read at places"
     reading = encoded.reading
-    best: list[tuple[float, Span]] = [(-np.inf, NOWHERE)] * len(split)
-    null = [np.inf] * len(split)
+    best: list[tuple[float, Span, float]] = [(-np.inf, NOWHERE, 0.0)] * len(split)
+    null: list[tuple[float, float]] = [(np.inf, 0.0)] * len(split)
     for window, row in enumerate(reading.rows_N.tolist()):
         at = slice(int(reading.offsets_N1[window]), int(reading.offsets_N1[window + 1]))
         start_K, end_K = logits_R2[at].astype(np.float64).T
-        null[row] = min(null[row], start_K[0] + end_K[0])
+        total = float(np.logaddexp.reduce(start_K) + np.logaddexp.reduce(end_K))
+        none = float(start_K[0] + end_K[0])
+        null[row] = min(null[row], (none, float(np.exp(none - total))))
         score, first, last = _best_span(start_K[1:], end_K[1:])
         if score > best[row][0]:
             origin = reading.origin_R2[at][1:]
-            best[row] = score, (int(origin[first, 0]), int(origin[last, 1]))
+            best[row] = score, (int(origin[first, 0]), int(origin[last, 1])), float(np.exp(score - total))
     return [
-        "" if may_be_none and null[row] > score else split.texts[row][1][slice(*span)]
-        for row, (score, span) in enumerate(best)
+        ("", null[row][1]) if may_be_none and null[row][0] > score else (split.texts[row][1][slice(*span)], sure)
+        for row, (score, span, sure) in enumerate(best)
     ]
 
 

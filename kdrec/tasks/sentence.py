@@ -29,6 +29,9 @@ class SentenceFamily:
     head: Literal["sequence_classification"] = "sequence_classification"
     axis: None = None
 
+    def prepare(self, tokenizer: Any) -> None:
+        """Whole texts are read as they are."""
+
     def encode(self, split: Split, tokenizer: Any, max_length: int) -> Iterator[Example]:
         """One example a row."""
         return encode_texts(split, lambda texts: [text for (text,) in texts], tokenizer, max_length)

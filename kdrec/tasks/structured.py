@@ -53,6 +53,18 @@ def read_words(path: Path, words: str, tags: str) -> tuple[Row, ...]:
     return tuple(_words(table, at, names) for at in range(len(table.rows)))
 
 
+def read_bare_words(path: Path, words: str) -> tuple[Row, ...]:
+    """Rows of words whose tags nobody knows yet, or wants; refusals are those of `read_words`."""
+    if path.suffix.lower() == CONLL:
+        kind_of(path, [words], CONLL_COLUMNS[1])
+        return _read_conll(path)
+    table = read_raw(path, [words])
+    blank = Table(
+        path=table.path, rows=tuple((row[0], row[0]) for row in table.rows), lines=table.lines, unit=table.unit
+    )
+    return tuple(_words(blank, at, None) for at in range(len(blank.rows)))
+
+
 def read_questions(path: Path, question: str, context: str, answers: str) -> tuple[Row, ...]:
     """Rows of a question and a context, with the spans of the answers.
 

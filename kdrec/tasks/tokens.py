@@ -53,9 +53,16 @@ class TokensFamily:
     head: Literal["token_classification"] = "token_classification"
     axis: Literal["classes"] = "classes"
 
+    def prepare(self, tokenizer: Any) -> None:
+        """Byte-level tokenizers (RoBERTa's) know a word by the space before it, which separate words do not have."""
+        from tokenizers.pre_tokenizers import ByteLevel
+
+        if isinstance(tokenizer.pre_tokenizer, ByteLevel):
+            tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=True)
+
     def encode(self, split: Split, tokenizer: Any, max_length: int) -> Iterator[Example]:
         """One example a row, read at the first piece of every word."""
-        _separate_words(tokenizer)
+        self.prepare(tokenizer)
         tokenizer.enable_truncation(max_length, strategy="longest_first")
         for begins in range(0, len(split), CHUNK):
             words = [list(texts) for texts in split.texts[begins : begins + CHUNK]]
@@ -104,14 +111,6 @@ def _example(row: int, encoding: Any, labels: npt.NDArray[np.int64]) -> Example:
         truncated=bool(encoding.overflowing),
         n_lost=len(labels) - len(words),
     )
-
-
-def _separate_words(tokenizer: Any) -> None:
-    """Byte-level tokenizers (RoBERTa's) know a word by the space before it, which separate words do not have."""
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    if isinstance(tokenizer.pre_tokenizer, ByteLevel):
-        tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=True)
 
 
 def _spans(task: Task, split: Split, predicted_W: npt.NDArray[np.int64]) -> float:

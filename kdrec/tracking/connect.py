@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import socket
 import urllib.error
 import urllib.request
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from kdrec.errors import StoreError
+from kdrec.errors import StoreError, redacted
 from kdrec.home import Home
 from kdrec.sources import atomic_path
 
@@ -26,18 +25,6 @@ PATIENCE_SECONDS: Final = 8.0
 """How long an address may stay silent before it counts as unreachable."""
 
 _PORTS: Final = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-_SECRET: Final = re.compile(r"((?:password|passwd|pwd|token|secret|key)=)[^&\s]+", re.IGNORECASE)
-
-
-def redacted(text: str) -> str:
-    """Hide passwords and tokens of every URI in a text.
-
-    >>> redacted("http://ada:pw@host/x")
-    'http://ada:***@host/x'
-    """
-    text = re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text)
-    text = re.sub(r"://[^:/@\s]+@", "://***@", text)
-    return _SECRET.sub(r"\1***", text)
 
 
 @contextmanager
@@ -56,6 +43,7 @@ def asking(uri: str, doing: str) -> Iterator[None]:
 def connect(home: Home) -> Any:
     """An `MlflowClient` on the home's store, which exists, answers and has its tables when this returns."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a server's client prints a link per run
     uri = home.tracking_uri
     if uri.startswith(("http://", "https://")):

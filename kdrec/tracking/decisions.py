@@ -7,15 +7,15 @@ years later, is advised from the same past and so decides the same, whatever oth
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 from kdrec.errors import StoreError
 from kdrec.tracking.ledger import Ledger
 from kdrec.tracking.runs import key_of
-from kdrec.types import Decision, History, Trial
+from kdrec.types import Decision, Gain, History, KDConfig, NextTrial, Suggestion, Trial
 
 DECISIONS: Final = "decisions.json"
 PINNED: Final = "history.json"
@@ -39,6 +39,17 @@ def write_decisions(ledger: Ledger, run_id: str, decisions: Sequence[Decision]) 
     text = json.dumps([decision.to_dict() for decision in decisions], indent=1, allow_nan=False)
     with ledger.asking("storing the decisions of a cell"):
         ledger.client.log_text(run_id, text, DECISIONS)
+
+
+def read_decision(values: Mapping[str, Any]) -> Decision:
+    """A decision from its plain values; `Decision.to_dict` is the inverse."""
+    answer = values["answer"]
+    upcoming = (NextTrial(config=KDConfig(**trial["config"]), worth=trial["worth"]) for trial in answer["next"])
+    gains = (Gain(**gain) for gain in answer["gain"])
+    made = {"config": KDConfig(**answer["config"]), "gain": tuple(gains), "next": tuple(upcoming)}
+    own = {key: value for key, value in values.items() if key not in ("worth", "price")}  # both follow from the answer
+    proposed = tuple(KDConfig(**config) for config in values["proposed"])
+    return Decision(**{**own, "proposed": proposed, "answer": Suggestion(**{**answer, **made})})
 
 
 def pinned_history(ledger: Ledger, run_id: str, past: History) -> tuple[History, int]:

@@ -14,10 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+import kdrec
 from kdrec.errors import BadArgument, KdrecError, StoreError
 from kdrec.types import SCHEMA_VERSION, KDConfig, TaskFeatures, Training, Trial
 
 SCHEMA: Final = "kdrec.schema"
+VERSION: Final = "kdrec.version"
+"""Of the kdrec that wrote a run: told, and never a condition for reading it."""
 KIND: Final = "kdrec.kind"
 STATUS: Final = "kdrec.status"
 FINGERPRINT: Final = "kdrec.fingerprint"
@@ -48,7 +51,13 @@ def key_of(*parts: str) -> str:
 
 def base_tags(kind: str, status: str, name: str, note: str, fingerprint: str) -> dict[str, str]:
     """Tags that every run of ours carries."""
-    tags = {SCHEMA: str(SCHEMA_VERSION), KIND: kind, STATUS: status, FINGERPRINT: fingerprint}
+    tags = {
+        SCHEMA: str(SCHEMA_VERSION),
+        VERSION: kdrec.__version__,
+        KIND: kind,
+        STATUS: status,
+        FINGERPRINT: fingerprint,
+    }
     return {**tags, NAME: name, NOTE: note}
 
 
@@ -108,5 +117,14 @@ def trial_of(run: Any) -> Trial:
 
 def finished(runs: Sequence[Any]) -> list[Any]:
     """The runs that are evidence, in the order in which they ended."""
-    done = [run for run in runs if run.data.tags.get(STATUS) in EVIDENCE]
-    return sorted(done, key=lambda run: (run.info.end_time or math.inf, run.info.run_id))
+    return sorted((run for run in runs if is_evidence(run)), key=ended)
+
+
+def is_evidence(run: Any) -> bool:
+    """Whether a run is that of a completed or diverged trial."""
+    return run.data.tags.get(STATUS) in EVIDENCE
+
+
+def ended(run: Any) -> tuple[float, str]:
+    """What sorts runs by the moment at which they ended; one that has none comes last."""
+    return run.info.end_time or math.inf, run.info.run_id

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from kdrec.errors import StoreError
+from kdrec.errors import StoreError, redacted
 from kdrec.home import Home
-from kdrec.tracking.connect import ask_health, asking, knock, redacted
+from kdrec.tracking.connect import ask_health, asking, knock
 from kdrec.tracking.runs import SCHEMA
 
 Revision = Literal["current", "old", "newer", "none", "hidden"]

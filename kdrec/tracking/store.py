@@ -9,16 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
+from pathlib import Path
 from typing import Any, Final, Self
 
 from kdrec.errors import BadArgument, MismatchError, StoreError
 from kdrec.home import Home
+from kdrec.outcome import Outcome
 from kdrec.tracking.connect import connect
 from kdrec.tracking.decisions import pinned_history, write_decisions
 from kdrec.tracking.ledger import Ledger, Measurement, now_milliseconds
 from kdrec.tracking.made import Made, made
 from kdrec.tracking.notes import escaped, study_note, trial_name
+from kdrec.tracking.outcome import outcome, write_page
 from kdrec.tracking.recorded import Recorded, recorded
+from kdrec.tracking.registry import Entry, Version, downloaded, register
 from kdrec.tracking.runs import (
     CELL,
     FEATURES,
@@ -33,7 +38,9 @@ from kdrec.tracking.runs import (
     TRAINING,
     base_tags,
     check_schema,
+    ended,
     finished,
+    is_evidence,
     key_of,
     result_tags,
     started_tags,
@@ -310,19 +317,27 @@ class Store:
         watermark : str
             For the next call.
         """
-        newest = int(since) if since else 0
-        runs = self.ledger.runs(
-            self.ledger.experiments(), "trial", ended_after=newest - OVERLAP_MILLISECONDS if since else None
-        )
-        ends = [run.info.end_time for run in runs if run.info.end_time]
+        watermark = int(since) if since else 0
+        after = watermark - OVERLAP_MILLISECONDS if since else None
+        found: list[tuple[tuple[float, str], Trial]] = []
+        for run in self.ledger.each_run(self.ledger.experiments(), "trial", ended_after=after):
+            watermark = max(watermark, run.info.end_time or 0)
+            if is_evidence(run):
+                found.append((ended(run), trial_of(run)))  # a run is ten times as large as its trial
         unique: dict[str, Trial] = {}
-        for run in finished(runs):
-            trial = trial_of(run)
+        for _, trial in sorted(found, key=itemgetter(0)):
             unique.setdefault(trial.fingerprint, trial)
-        watermark = max([newest, *ends])
         return list(unique.values()), str(
             min(watermark, now_milliseconds())
         )  # a clock that is ahead must not hide what follows
+
+    def register(self, experiment_id: str, entry: Entry) -> Version:
+        """Put a student into the model registry, once a trial, and give the aliases to the best versions."""
+        return register(self.ledger, experiment_id, entry)
+
+    def registered(self, uri: str, folder: Path) -> Path:
+        """Files of a registered student, fetched to `folder`."""
+        return downloaded(self.ledger, uri, folder)
 
     def made(self) -> Made:
         """How the studies of this store were run: training and rows of every cell, the teachers, and the time."""
@@ -331,6 +346,22 @@ class Store:
     def recorded(self) -> Recorded:
         """Which trials are finished, and which teachers runs name: what tells whether a file is still needed."""
         return recorded(self.ledger, self.ledger.experiments())
+
+    def outcome(self, study: str) -> Outcome:
+        """What is finished of a study, read from its runs.
+
+        Raises
+        ------
+        BadArgument
+            When the store has no such study; the nearest is named.
+        StoreError
+            When nothing of it was searched yet, or its runs cannot be read.
+        """
+        return outcome(self.ledger, self.ledger.experiments(), study)
+
+    def log_page(self, study: str, page: str) -> str:
+        """Keep the page of a study as the artifact ``report.html`` of the run ``report of STUDY``; returns its id."""
+        return write_page(self.ledger, self.ledger.experiments(), study, page)
 
     def _adopted(self, study: str, found: Any) -> str:
         """Id of an experiment that exists: ours, or empty and therefore free to use."""

@@ -2,19 +2,23 @@
 
 The only room that knows sources, tasks, models, engine and tracking at the same time. Every door is idempotent: what
 the store or the home already holds is found by fingerprint and not done again. Prefect is not known here; flows wrap
-these functions. `bench` holds what the trials of a task share, `one` makes a trial, `cell` searches.
+these functions. `bench` holds what the trials of a task share, `one` makes a trial, `cell` searches, `taught` has the
+trained student of one configuration as well.
 """
 
 from kdrec.trial.bench import Bench, load_task
 from kdrec.trial.cell import CellResult, Progress, prepare_teacher, run_cell
 from kdrec.trial.one import fingerprint
+from kdrec.trial.taught import Taught, teach
 
 __all__ = [
     "Bench",
     "CellResult",
     "Progress",
+    "Taught",
     "fingerprint",
     "load_task",
     "prepare_teacher",
     "run_cell",
+    "teach",
 ]

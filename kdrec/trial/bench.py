@@ -8,12 +8,13 @@ from functools import cached_property
 
 from filelock import FileLock
 
-from kdrec import catalog, engine, sources, tasks
+from kdrec import catalog, engine, lending, sources, tasks
 from kdrec.errors import MismatchError
 from kdrec.home import Home
+from kdrec.shelf import Shelf
 from kdrec.signals import TeacherSignal
 from kdrec.studies import Study
-from kdrec.teacher import Pupil, Teacher, fine_tune, teacher_signal
+from kdrec.teacher import Pupil, Teacher
 from kdrec.trial.ranks import AskTeacher, FineTune, Ranks
 from kdrec.types import Candidate, Encoded, ModelCard, Task, TaskFeatures, TeacherChoice
 
@@ -34,10 +35,19 @@ def lock(home: Home, name: str) -> FileLock:
 class Bench:
     """Everything that the trials of one task and one teacher share; each part is made when first asked for, once.
 
-    `ranks` are the processes that train together, this one leading; by default it is alone.
+    `say` is told what is amiss with the shelf of the home. `ranks` are the processes that train together, this one
+    leading; by default it is alone.
     """
 
-    def __init__(self, study: Study, task_name: str, teacher: str, home: Home, ranks: Ranks | None = None) -> None:
+    def __init__(
+        self,
+        study: Study,
+        task_name: str,
+        teacher: str,
+        home: Home,
+        say: Callable[[str], object] = lambda sentence: None,
+        ranks: Ranks | None = None,
+    ) -> None:
         self.study, self.home, self.ranks = study, home, ranks or Ranks()
         self.teacher_card: ModelCard = catalog.card(teacher)
         self.teacher_training = study.teacher_for(task_name)
@@ -49,6 +59,8 @@ class Bench:
         self.task = load_task(study, task_name, home)
         self.folder = sources.resolve(self.teacher_card.source, home)
         self.accelerator = engine.make_accelerator()
+        # of several processes that train together, one speaks to the shelf; the others find what it brought
+        self.shelf = Shelf.of(home, say) if self.accelerator.is_main_process else Shelf.none()
         self._signals: dict[str, TeacherSignal] = {}
 
     def encoded(self, split: str) -> Encoded:
@@ -88,7 +100,7 @@ class Bench:
 
     @cached_property
     def teacher(self) -> Teacher:
-        """The fine-tuned teacher: read from the home, or made now, by one process at a time."""
+        """The fine-tuned teacher: read from the home or its shelf, or made now, by one process at a time."""
         return self.make_teacher(lambda candidate: None)
 
     def make_teacher(self, on_candidate: Callable[[Candidate], None]) -> Teacher:
@@ -96,11 +108,12 @@ class Bench:
         key = self.pupil.key(self.teacher_training)
         with lock(self.home, f"teacher-{key}"):
             folder = self.home.folder("teachers", key)
-            return fine_tune(
+            return lending.teacher(
                 self.pupil,
                 self.teacher_training,
                 folder,
                 self.accelerator,
+                self.shelf,
                 on_candidate,
                 lambda training: self.ranks.call(FineTune(training=training)),
             )
@@ -110,13 +123,14 @@ class Bench:
         checkpoint = self.teacher.selection.checkpoint(choice)
         if checkpoint not in self._signals:
             with lock(self.home, f"logits-{checkpoint}"):
-                self._signals[checkpoint] = teacher_signal(
+                self._signals[checkpoint] = lending.signal(
                     self.pupil,
                     self.teacher,
                     choice,
                     self.home.folder("logits"),
                     self.accelerator,
                     self.max_length,
+                    self.shelf,
                     lambda: self.ranks.call(AskTeacher(checkpoint=checkpoint)),
                 )
         return self._signals[checkpoint]

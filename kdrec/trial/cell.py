@@ -21,12 +21,16 @@ from kdrec.types import BASELINE_CONFIG, Candidate, Decision, KDConfig, Suggesti
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far the work on one teacher or one cell has come; `expected` is a guess that grows more exact."""
+    """How far the work on one teacher or one cell has come; `expected` is a guess that grows more exact.
+
+    With `notice`, the message is something amiss that the user has to know, and no step of the work.
+    """
 
     part: str
     done: int
     expected: int
     message: str
+    notice: bool = False
 
 
 OnProgress = Callable[[Progress], None]
@@ -64,8 +68,12 @@ def prepare_teacher(
     part, training = f"{task_name} teacher", study.teacher_for(task_name)
     expected = len(training.runs()) * training.epochs * training.evaluations_per_epoch
     on_progress(Progress(part=part, done=0, expected=expected, message="reading rows and weights"))
-    bench = Bench(study, task_name, teacher, home, ranks)
     seen: list[Candidate] = []
+
+    def say(text: str) -> None:
+        on_progress(Progress(part=part, done=len(seen), expected=expected, message=text, notice=True))
+
+    bench = Bench(study, task_name, teacher, home, say, ranks)
 
     def saw(candidate: Candidate) -> None:
         seen.append(candidate)
@@ -96,8 +104,12 @@ def run_cell(
 ) -> CellResult:
     """Search one cell: the labels-only baseline, then the study's strategy. Finished trials are found, not repeated."""
     on_progress(Progress(part=str(cell), done=0, expected=1, message="reading rows, logits and weights"))
-    runner = _Runner(Bench(study, cell.task, catalog.teacher_of(cell.student), home, ranks), cell, on_progress)
-    return runner.search()
+
+    def say(text: str) -> None:
+        on_progress(Progress(part=str(cell), done=0, expected=1, message=text, notice=True))
+
+    bench = Bench(study, cell.task, catalog.teacher_of(cell.student), home, say, ranks)
+    return _Runner(bench, cell, on_progress).search()
 
 
 def _way(study: Study) -> str:
@@ -110,8 +122,8 @@ def _way(study: Study) -> str:
 class _Runner:
     """Searches one cell and tells how far it has come."""
 
-    def __init__(self, bench: Bench, cell: Cell, on_progress: OnProgress) -> None:
-        self.study, self.on_progress = bench.study, on_progress
+    def __init__(self, bench: Bench, cell: Cell, on_progress: OnProgress, *, keep: bool = False) -> None:
+        self.study, self.on_progress, self.keep = bench.study, on_progress, keep
         self.coincide = bench.teacher.selection.coincide
         student = catalog.card(cell.student)
         folder = sources.resolve(student.source, bench.home)
@@ -162,7 +174,7 @@ class _Runner:
 
     def _one(self, config: KDConfig, seed: int) -> Trial:
         started = time.monotonic()
-        trial = run_trial(self.place, config, seed)
+        trial = run_trial(self.place, config, seed, keep=self.keep and not config.is_baseline)
         self.done += 1
         self.expected = max(self.expected, self.done)
         score = "diverged" if trial.val_score is None else f"validation {trial.val_score:.1f}"

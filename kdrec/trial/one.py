@@ -20,7 +20,7 @@ from kdrec.space import canonical
 from kdrec.studies import Cell
 from kdrec.tasks import grader
 from kdrec.tracking import Store
-from kdrec.trial import outbox
+from kdrec.trial import outbox, weights
 from kdrec.trial.bench import Bench, lock
 from kdrec.trial.ranks import Distil
 from kdrec.types import SCHEMA_VERSION, KDConfig, ModelCard, TaskFeatures, Training, Trial
@@ -76,8 +76,11 @@ def checkpoint_of(home: Home, identity: str) -> Checkpoint:
     return Checkpoint(path=home.folder("checkpoints") / f"{identity}.safetensors")
 
 
-def run_trial(place: Place, config: KDConfig, seed: int) -> Trial:
-    """Train one student once, or return the trial that did; two callers at once make one run."""
+def run_trial(place: Place, config: KDConfig, seed: int, *, keep: bool = False) -> Trial:
+    """Train one student once, or return the trial that did; two callers at once make one run.
+
+    With `keep`, the weights of a student that is trained now stay in the home (`kdrec.trial.weights`).
+    """
     bench = place.bench
     selection = bench.teacher.selection
     config = canonical(config, teachers_coincide=selection.coincide)
@@ -93,12 +96,36 @@ def run_trial(place: Place, config: KDConfig, seed: int) -> Trial:
         found = place.store.find(identity)
         if not found:
             kept = outbox.kept(bench.home, identity)
-            found = _recorded(place, training, kept) if kept else _new_trial(place, config, training, identity)
+            found = _recorded(place, training, kept) if kept else _new_trial(place, config, training, identity, keep)
         outbox.forget(bench.home, identity)
         return replace(found, config=config)
 
 
-def _new_trial(place: Place, config: KDConfig, training: Training, identity: str) -> Trial:
+def weights_for(place: Place, trial: Trial) -> tuple[Trial, weights.State]:
+    """The trained student of a completed trial: its kept weights, or those of the same training done again.
+
+    Training on one CPU is deterministic. Where it is not (a GPU, another version), what comes back is the trial with
+    the scores that these weights have; nothing is recorded.
+    """
+    home = place.bench.home
+    with lock(home, trial.fingerprint):
+        kept = weights.kept(home, trial.fingerprint)
+        if kept is None:
+            training = place.bench.study.training_for(place.cell, trial.seed)
+            outcome, classifier = _train(place, trial, training, Checkpoint.none())
+            if outcome.trial.status != "completed":
+                raise KdrecError(
+                    f"{trial.config.label()} with seed {trial.seed} was trained again for its weights and diverged, "
+                    "which it did not when it was recorded; distil with more seeds"
+                )
+            weights.keep(home, outcome.trial, classifier.full_state())
+            kept = weights.kept(home, trial.fingerprint)
+            assert kept is not None, "what was written is read"
+    scores, state = kept
+    return replace(trial, **scores), state  # type: ignore[arg-type]  # of names that are scores
+
+
+def _new_trial(place: Place, config: KDConfig, training: Training, identity: str, keep: bool) -> Trial:
     """Train a student and record it; from the end of its training on, the trial outlives a store that is away."""
     blank = Trial(
         features=place.features,
@@ -116,7 +143,7 @@ def _new_trial(place: Place, config: KDConfig, training: Training, identity: str
     checkpoint = checkpoint_of(place.bench.home, identity)
     started = time.monotonic()
     try:
-        outcome = _train(place, blank, training, checkpoint)
+        outcome, classifier = _train(place, blank, training, checkpoint)
     except Exception:
         with suppress(KdrecError):  # a store that is gone must not hide what went wrong
             place.store.finish_trial(run_id, replace(blank, seconds=time.monotonic() - started))
@@ -124,6 +151,8 @@ def _new_trial(place: Place, config: KDConfig, training: Training, identity: str
     outcome = replace(outcome, trial=replace(outcome.trial, seconds=time.monotonic() - started))
     with suppress(KdrecError):  # on a full disk the store may still take it
         outbox.keep(place.bench.home, outcome)
+    if keep and outcome.trial.status == "completed":
+        weights.keep(place.bench.home, outcome.trial, classifier.full_state())
     trial = _recorded(place, training, outcome, run_id)
     checkpoint.clear()
     return trial
@@ -169,20 +198,22 @@ def _recorded(place: Place, training: Training, outcome: outbox.Outcome, run_id:
         run_id = None
 
 
-def _train(place: Place, blank: Trial, training: Training, checkpoint: Checkpoint) -> outbox.Outcome:
+def _train(
+    place: Place, blank: Trial, training: Training, checkpoint: Checkpoint
+) -> tuple[outbox.Outcome, encoder.Classifier]:
     """Train, with all processes that there are, and fill the blank with what came of it."""
     config, bench = blank.config, place.bench
     assert isinstance(config, KDConfig)  # nothing else is trained
     signal = bench.signal(config.teacher) if config.alpha > 0 else None
-    weights = bench.teacher.selection.checkpoint(config.teacher) if signal else None
-    bench.ranks.call(Distil(config=config, training=training, checkpoint=weights, fingerprint=blank.fingerprint))
-    results, waiting = train(place, config, training, checkpoint, signal)
-    return outbox.Outcome(trial=replace(blank, **results), measured=waiting)
+    taught_by = bench.teacher.selection.checkpoint(config.teacher) if signal else None
+    bench.ranks.call(Distil(config=config, training=training, checkpoint=taught_by, fingerprint=blank.fingerprint))
+    results, waiting, classifier = train(place, config, training, checkpoint, signal)
+    return outbox.Outcome(trial=replace(blank, **results), measured=waiting), classifier
 
 
 def train(
     seat: Seat, config: KDConfig, training: Training, checkpoint: Checkpoint, signal: TeacherSignal | None
-) -> tuple[dict[str, Any], tuple[tuple[str, float, int], ...]]:
+) -> tuple[dict[str, Any], tuple[tuple[str, float, int], ...], encoder.Classifier]:
     """Train, and test the weights of the best evaluation; a run that diverged has no scores.
 
     Every process of a training calls this alike and gets the same.
@@ -193,6 +224,8 @@ def train(
         Status and scores by their names in `Trial`.
     measured : tuple
         Name, value and step of everything that was measured.
+    classifier : Classifier
+        The student, with the weights of the best evaluation.
     """
     bench, task = seat.bench, seat.bench.task
     learnt, validation, test = (bench.encoded(split) for split in ("train", "validation", "test"))
@@ -205,7 +238,7 @@ def train(
         signal=signal,
         checkpoint=checkpoint,
     )
-    results: dict[str, Any] = {"status": "diverged"}
+    results: dict[str, Any] = {"status": "diverged", "val_score": None, "val_loss": None, "test_score": None}
     waiting: list[tuple[str, float, int]] = []
     for event in engine.fit(classifier, lesson, config, training, bench.accelerator):
         waiting += measured(event)
@@ -219,7 +252,7 @@ def train(
                 "val_loss": event.best.loss,
                 "test_score": grade.score,
             }
-    return results, tuple(waiting)
+    return results, tuple(waiting), classifier
 
 
 def measured(event: engine.Event) -> Sequence[tuple[str, float, int]]:

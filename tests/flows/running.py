@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -17,12 +18,12 @@ REPOSITORY = Path(__file__).parent.parent.parent
 class Running:
     """`python -m flows.study` in a process group of its own, heard line by line."""
 
-    def __init__(self, *words: str) -> None:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
+    def __init__(self, *words: str, environment: Mapping[str, str] | None = None) -> None:
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "flows.study", *words],
             cwd=REPOSITORY,
-            env=environment,
+            env=clean | dict(environment or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from running import REPOSITORY
 
+import kdrec
 from flows import fanout
-from flows.fanout import FanOut, Run, Unreachable, key_of, one_of_each_task_first, parameters, refusal
+from flows.fanout import FanOut, Run, Unreachable, home_of, key_of, one_of_each_task_first, parameters, refusal
 from flows.pieces import cut
 from flows.reference import Reference
-from kdrec.errors import KdrecError
+from kdrec.errors import KdrecError, MismatchError
 from kdrec.home import Home
 from kdrec.studies import Cell, OwnData, Study
 
@@ -121,6 +122,28 @@ def test_a_key_is_equal_for_equal_work_in_any_process_and_differs_with_all_that_
         key_of(own, Cell(task="own", student="tiny"), home, "cell/local"),
     ]
     assert len({key, *others}) == 7
+
+
+def test_where_homes_are_apart_the_path_of_the_studys_is_neither_passed_on_nor_part_of_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, shelf = "http://ada:pw@mlflow.example:5000", "s3://bucket/kdrec"
+    one, other = (Home(root=tmp_path / name, tracking_uri=server, shared=shelf) for name in ("one", "other"))
+    assert key_of(STUDY, TINY, one, "cell/local") == key_of(STUDY, TINY, other, "cell/local")
+    assert parameters("glue", TINY, one)["home"] is None
+    for shared_home in (replace(one, shared=None), replace(one, tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")):
+        assert parameters("glue", TINY, shared_home)["home"] == str(one.root)
+        assert key_of(STUDY, TINY, shared_home, "cell/local") != key_of(STUDY, TINY, one, "cell/local")
+    monkeypatch.setenv("KDREC_HOME", str(tmp_path / "worker"))
+    with pytest.raises(MismatchError, match=r"neither home nor shelf .* set KDREC_SHARED and KDREC_TRACKING_URI here"):
+        home_of(None, sent=True)
+    assert home_of(None, sent=False).root == tmp_path / "worker"
+    assert home_of(str(tmp_path), sent=True).root == tmp_path
+    monkeypatch.setenv("KDREC_SHARED", shelf)
+    monkeypatch.setenv("KDREC_TRACKING_URI", server)
+    assert home_of(None, sent=True) == replace(one, root=tmp_path / "worker")
+    elsewhere = replace(one, shared="s3://bucket/another")
+    assert key_of(STUDY, TINY, elsewhere, "cell/local") != key_of(STUDY, TINY, one, "cell/local")
 
 
 def test_cells_go_out_one_of_each_task_first_and_the_heavier_before_the_lighter(home: Home) -> None:
@@ -230,6 +253,6 @@ def test_an_idle_pool_is_explained_once(home: Home) -> None:
 
 def test_what_a_cell_is_told_is_found_from_any_folder(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home.root)
-    told = {"task": "trec", "student": "tiny", "home": str(home.root)}
+    told = {"task": "trec", "student": "tiny", "home": str(home.root), "version": kdrec.__version__}
     assert parameters("glue", TINY, home) == told | {"study": "glue"}
     assert parameters("my.toml", TINY, home) == told | {"study": str(home.root / "my.toml")}

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from installation import Installation, readme_commands, until
 
+import kdrec
 from kdrec import history
 from kdrec.errors import BadArgument
 from kdrec.home import Home
@@ -140,6 +141,19 @@ def test_a_study_run_again_finds_all_that_its_cells_did(
     assert done.returncode == 0, done.stdout + done.stderr + worker.read_text(encoding="utf-8")
     assert "questions/tiny: done, 0 trials new and 2 found; MLflow run " in done.stdout
     assert "Study two: 2 trials, 0 new and 2 found in the store." in done.stdout
+    assert Store.open(module_home).trials()[0] == before
+
+
+@pytest.mark.slow
+def test_a_worker_with_another_version_of_kdrec_refuses_in_one_sentence(
+    prefect: Installation, worker: Path, two: Path, module_home: Home
+) -> None:
+    before = Store.open(module_home).trials()[0]
+    asked = {"study": str(two), "task": "questions", "student": "tiny", "home": str(module_home.root)}
+    cell = prefect.submit("cell/local", asked | {"version": "0.0.9"})
+    until(lambda: prefect.states([cell]) == {"FAILED"})
+    (message,) = [run["state"]["message"] for run in prefect.ask("flow_runs") if run["id"] == cell]
+    assert f"this worker has kdrec {kdrec.__version__}, and the study was sent by kdrec 0.0.9" in message
     assert Store.open(module_home).trials()[0] == before
 
 

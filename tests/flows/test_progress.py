@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +82,15 @@ def test_trials_found_in_the_store_do_not_speed_up_the_eta(tmp_path: Path, clock
     clock.now += 8
     tell(board, "trec/tiny", 4, 12)
     assert board.eta() == pytest.approx(8 * 8)
+
+
+def test_a_line_of_a_study_of_two_thousand_pieces_costs_little(tmp_path: Path) -> None:
+    board = Board(plan(tmp_path, tasks=tuple(f"task{n}" for n in range(1000))), workers=2)
+    started = time.process_time()
+    for n in range(5):
+        tell(board, f"task{n}/tiny", 0, 2)
+        board.line(f"task{n}/tiny")
+    assert time.process_time() - started < 0.5, "every piece was compared with every other: 0.2 s a line"
 
 
 def test_last_words_after_the_end_change_nothing(tmp_path: Path, clock: Clock) -> None:

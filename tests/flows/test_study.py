@@ -43,12 +43,14 @@ def test_a_study_runs_from_nothing_and_shows_its_trials_and_its_way(first: Runni
     assert {trial.run_id for trial in history.load(shared_home)} == {trial.run_id for trial in trials}
 
 
-def test_a_second_run_finds_every_trial_and_shows_the_same_tables(
-    first: Running, mini: Path, shared_home: Home
+def test_a_second_run_finds_every_trial_and_shows_the_same_tables_though_its_shelf_is_away(
+    first: Running, mini: Path, shared_home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("KDREC_SHARED", "file:///nowhere/to/be/found")
     before = Store.open(shared_home).trials()[0]
     second = Running(str(mini), "--home", str(shared_home.root), "--workers", "1")
     assert second.wait() == 0, second.text
+    assert second.text.count("the shared shelf file:///nowhere/to/be/found cannot be") == 1, "all pieces meet it"
     assert "Study mini: 5 trials, 0 new and 5 found in the store." in second.text
     assert tables(second.text) == tables(first.text)
     assert Store.open(shared_home).trials()[0] == before

@@ -1,0 +1,60 @@
+"""What a store holds of one study: its cells with their trials and the advice they were given, and its teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kdrec.types import Candidate, Decision, TaskFeatures, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellOutcome:
+    """A cell as it was searched.
+
+    `trials` are the finished ones of these rows, this teacher and this training, in the order in which they began; a
+    study finds what another one made, so not all of them need be its own.
+    """
+
+    task: str
+    student: str
+    features: TaskFeatures
+    rows: Mapping[str, int]
+    """Examples by split."""
+    training: Mapping[str, float]
+    """What was not a knob; without the seed."""
+    done: bool
+    """Whether the search came to its end."""
+    trials: tuple[Trial, ...]
+    n_found: int = 0
+    """How many of the trials another study made."""
+    decisions: tuple[Decision, ...] = ()
+    """What the recommender said, step by step, where the search asked it."""
+
+    def __str__(self) -> str:
+        return f"{self.task}/{self.student}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherOutcome:
+    """A task's teacher: every evaluated checkpoint of its fine-tuning, and the two that were chosen."""
+
+    task: str
+    card: str
+    candidates: tuple[Candidate, ...]
+    t_ll: Candidate
+    t_hs: Candidate
+
+    @property
+    def coincide(self) -> bool:
+        """Whether one checkpoint is both."""
+        return self.t_ll == self.t_hs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A study: cells by task and student, teachers by task."""
+
+    study: str
+    cells: tuple[CellOutcome, ...]
+    teachers: tuple[TeacherOutcome, ...]
