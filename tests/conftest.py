@@ -12,6 +12,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from homes import new_home
 
 from kdrec.home import Home
 
@@ -56,13 +57,6 @@ def sources_folder() -> Path:
     folder = Path(os.environ.get("KDREC_TEST_SOURCES") or REPOSITORY / ".kdrec-test").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def new_home(root: Path, sources_folder: Path) -> Home:
-    """An empty home with a store of its own that shares the fetched packages."""
-    root.mkdir(parents=True, exist_ok=True)
-    (root / "sources").symlink_to(sources_folder, target_is_directory=True)
-    return Home.at(root)
 
 
 @pytest.fixture(scope="session")

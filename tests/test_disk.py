@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import new_home
+from homes import new_home
 from small_disk import Disk
 
 from kdrec import checkpoints, signals, teacher, trial

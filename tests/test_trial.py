@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import new_home
+from homes import new_home
 
 from kdrec import catalog, history, trial
 from kdrec.errors import BadArgument, DataError, KdrecError, MismatchError
