@@ -218,8 +218,8 @@ def test_a_cell_that_the_study_lacks_is_refused(
 
 SAYS = """
 print("a library has something to say")
-print('{"part": "trec teacher", "done": 3, "expected": 3, "message": "ready"}')
-print('{"part": "trec/tiny", "done": 1, "expected": 2, "message": "half"}')
+print('{"part": "trec teacher", "done": 3, "expected": 3, "message": "ready", "notice": false}')
+print('{"part": "trec/tiny", "done": 1, "expected": 2, "message": "half", "notice": false}')
 """
 
 
@@ -232,9 +232,9 @@ print('{"part": "trec/tiny", "done": 1, "expected": 2, "message": "half"}')
     ],
 )
 def test_progress_refusals_and_last_words_are_told_apart(ends: str, error: type[Exception] | None, text: str) -> None:
-    heard: list[tuple[int, int, str]] = []
+    heard: list[tuple[int, int, str, bool]] = []
     process = subprocess.Popen([sys.executable, "-c", SAYS + ends], stdout=subprocess.PIPE, text=True)
     with process, pytest.raises(error) if error else nullcontext() as raised:
         ranks._listen(process, "trec/tiny", lambda *words: heard.append(words))
-    assert heard == [(1, 2, "half")]
+    assert heard == [(1, 2, "half", False)]
     assert raised is None or str(raised.value) == text
