@@ -3,6 +3,7 @@
 #             (any index of a CUDA build of the torch pinned in constraints.txt; run with --gpus all)
 # Use:        docker run --rm -v kdrec:/data kdrec python -m flows.study flows/studies/quickstart.toml
 #             docker run --rm -v kdrec:/data kdrec kdrec suggest sms_spam --student small
+#             compose.yaml runs the servers of a team from this image
 FROM python:3.11-slim
 
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -15,13 +16,13 @@ ENV PYTHONUNBUFFERED=1 \
     PREFECT_SERVER_ANALYTICS_ENABLED=false
 
 RUN useradd --create-home --uid 10001 kdrec \
-    && install --directory --owner=kdrec --group=kdrec /data
+    && install --directory --owner=kdrec --group=kdrec /data /artifacts
 
 WORKDIR /opt/kdrec
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY models models
 COPY kdrec kdrec
-RUN pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" --constraint constraints.txt .
+RUN pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" --constraint constraints.txt ".[server,s3]"
 
 COPY prefect.yaml ./
 COPY flows flows

@@ -17,13 +17,14 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export TOKENIZERS_PARALLELISM := false
 export GIT_PYTHON_REFRESH := quiet
 
-.PHONY: help run test chaos lint ui docs lock clean replication-report
+.PHONY: help run test chaos team lint ui docs lock clean replication-report
 
 help:
 	@echo "make run    install into $(VENV), run the quickstart study, suggest for a third task"
 	@echo "make test   install the development tools, lint, type-check, check imports, run the tests"
 	@echo "make lint   the part of make test that takes seconds"
 	@echo "make chaos  a study under 50 random faults: kills, Ctrl-C, a lost server (half an hour)"
+	@echo "make team   the servers of compose.yaml as processes here, and a study through them (minutes; needs Postgres)"
 	@echo "make ui     browse the runs: MLflow's page on http://127.0.0.1:$(PORT) (PORT=...)"
 	@echo "make docs   build the documentation into site/ (open site/index.html)"
 	@echo "make replication-report  write docs/replication.md and its figures from the trials that come with kdrec"
@@ -42,6 +43,9 @@ test: lint
 
 chaos: $(VENV)/.dev
 	KDREC_CHAOS_FAULTS=$${KDREC_CHAOS_FAULTS:-50} $(BIN)/python -m pytest tests/flows/test_chaos.py
+
+team: $(VENV)/.dev
+	KDREC_TEAM=1 $(BIN)/python -m pytest tests/flows/test_team.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

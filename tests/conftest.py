@@ -13,6 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from homes import new_home
+from postgres import Postgres, running
 
 from kdrec.home import Home
 
@@ -98,3 +99,10 @@ def module_home(tmp_path_factory: pytest.TempPathFactory, sources_folder: Path) 
 def shared_home(tmp_path_factory: pytest.TempPathFactory, sources_folder: Path) -> Home:
     """A home for a whole session (of one worker): for what is costly to make and only read afterwards."""
     return new_home(tmp_path_factory.mktemp("shared") / "home", sources_folder)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real Postgres for a session (of one worker); skips where there is none to start."""
+    with running() as server:
+        yield server

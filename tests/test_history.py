@@ -229,14 +229,6 @@ def test_a_history_of_both_kinds_is_written_to_no_table(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_history_file_of_before_there_were_foreign_knobs_is_read(home: Home) -> None:
-    history.sync(home, lambda since: (numbered(3), "1"))
-    with sqlite3.connect(home.history_db) as database:
-        database.execute("ALTER TABLE trials DROP COLUMN knobs")
-    database.close()
-    assert history.load(home).trials == tuple(numbered(3))
-
-
 # ------------------------------------------------------------------------------------------------------------- sync
 
 
@@ -382,14 +374,14 @@ def test_a_damaged_file_is_refused_when_loading_and_made_anew_by_a_sync(home: Ho
     assert home.history_db.with_suffix(".damaged").read_bytes() == other
 
 
-def test_a_file_of_a_newer_schema_is_refused_and_left_alone(home: Home) -> None:
+def test_a_file_of_a_newer_form_is_refused_and_left_alone(home: Home) -> None:
     history.sync(home, lambda since: ([TRIAL], "1"))
     with sqlite3.connect(home.history_db) as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
     newer = home.history_db.read_bytes()
     for door in (history.load, history.changed, lambda home: history.sync(home, lambda since: ([], "1"))):
-        with pytest.raises(StoreError, match="has kdrec schema 99, and this kdrec knows schema 1; update kdrec"):
+        with pytest.raises(StoreError, match="is of form 99, and this kdrec knows forms up to 2; update kdrec"):
             door(home)
     assert home.history_db.read_bytes() == newer
 

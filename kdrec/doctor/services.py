@@ -25,6 +25,7 @@ from kdrec.home import Home
 from kdrec.shelf import Shelf
 from kdrec.tracking import redacted
 from kdrec.tracking.standing import Standing, standing
+from kdrec.tracking.tables import upgrade_command
 from kdrec.types import SCHEMA_VERSION
 
 PATIENCE_SECONDS: Final = 4.0
@@ -51,8 +52,7 @@ def _tables(found: Standing) -> Line:
     if found.revision == "none":
         return ok("store", f"{found.where} has no tables yet; the first study makes them")
     if found.revision == "old":
-        name = "URI" if "***" in found.where else found.where
-        advice = f"make a copy of the database, then: mlflow db upgrade '{name}'"
+        advice = f"make a copy of the database, then: {upgrade_command(found.where)}"
         return broken("store", f"the tables of {found.where} ({found.named}) are older than {mlflow} wants", advice)
     if found.revision == "newer":
         return broken(

@@ -20,13 +20,16 @@ from kdrec.history.columns import COLUMNS, FINISHED, Row, digest, identities, ro
 from kdrec.home import Home
 from kdrec.sources import atomic_write
 from kdrec.space import check_one_space
-from kdrec.types import HISTORY_COLUMNS, SCHEMA_VERSION, History, Trial
+from kdrec.types import HISTORY_COLUMNS, History, Trial
 
 Fetch = Callable[[str | None], tuple[list[Trial], str]]
 """Given a watermark (None for all), finished trials that may have come since, and the next watermark."""
 
 IMPORTED: Final = "imported"
 """Origin of a row that came from a file; other rows name the store they were synced from."""
+
+FORM: Final = 2
+"""Version of the file's tables, in `PRAGMA user_version`; an older one is brought here step by step (`_STEPS`)."""
 
 _SQL_TYPES: Final = {"text": "TEXT", "whole": "INTEGER", "number": "REAL"}
 _ABOUT: Final = frozenset({"digest", "store", "watermark", "marker"})
@@ -56,7 +59,7 @@ def load(home: Home) -> History:
     CorruptFile
         When the file is damaged: its rows do not have the digest they were written with.
     StoreError
-        When a newer kdrec wrote it.
+        When a newer kdrec wrote it in a form that is not known here.
     """
     if not home.history_db.exists():
         return History()
@@ -215,7 +218,7 @@ def _write(home: Home, table: _Table) -> None:
     places = ", ".join("?" * (len(COLUMNS) + 2))
     try:
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            database.execute(f"PRAGMA user_version = {FORM}")
             database.execute("BEGIN")
             database.execute("CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
             database.execute(f"CREATE TABLE trials (origin TEXT NOT NULL, {columns})")
@@ -232,7 +235,7 @@ def _write(home: Home, table: _Table) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """The database in a file, as it was when read; refused when it is none, or of a newer schema."""
+    """The database in a file, as it was when read and in today's form; refused when it is none, or of a newer form."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -243,14 +246,28 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(":memory:")) as database:
             database.deserialize(data)
             version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version > SCHEMA_VERSION:
+            if version > FORM:
                 raise StoreError(
-                    f"the history file {path} has kdrec schema {version}, and this kdrec knows schema "
-                    f"{SCHEMA_VERSION}; update kdrec to read it"
+                    f"the history file {path} is of form {version}, and this kdrec knows forms up to {FORM}; update "
+                    "kdrec to read it"
                 )
+            if version < min(_STEPS):
+                raise _damaged(path)
+            for step in range(version, FORM):
+                _STEPS[step](database)
             yield database
     except (sqlite3.Error, UnicodeDecodeError):
         raise _damaged(path) from None
+
+
+def _name_foreign_knobs(database: sqlite3.Connection) -> None:
+    """Form 1 to 2: a column for the knobs of histories made elsewhere, which some files of form 1 have already."""
+    if not any(name == "knobs" for _, name, *_ in database.execute("PRAGMA table_info(trials)")):
+        database.execute("ALTER TABLE trials ADD COLUMN knobs TEXT")
+
+
+_STEPS: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {1: _name_foreign_knobs}
+"""What brings a file of a form to the next one, in memory: the file itself is written anew by the next sync."""
 
 
 def _read(path: Path) -> _Table:
@@ -259,9 +276,7 @@ def _read(path: Path) -> _Table:
     with _opened(path) as database:
         about = dict(database.execute("SELECT name, value FROM about"))
         origins = [origin for (origin,) in database.execute("SELECT origin FROM trials ORDER BY rowid")]
-        has_knobs = any(name == "knobs" for _, name, *_ in database.execute("PRAGMA table_info(trials)"))
-        foreign = "knobs" if has_knobs else "NULL"  # a file of before there were foreign knobs is read as it is
-        padded = database.execute(f"SELECT {names}, {foreign} FROM trials ORDER BY rowid").fetchall()
+        padded = database.execute(f"SELECT {names}, knobs FROM trials ORDER BY rowid").fetchall()
         rows = [row[:-1] if row[-1] is None else row for row in padded]
     if about.keys() != _ABOUT or about.pop("digest") != digest(rows, origins, sorted(about.items())):
         raise _damaged(path)

@@ -20,11 +20,15 @@ from urllib.parse import urlsplit, urlunsplit
 from kdrec.errors import StoreError, redacted
 from kdrec.home import Home
 from kdrec.sources import atomic_path
+from kdrec.tracking.tables import refuse_other_tables
 
 PATIENCE_SECONDS: Final = 8.0
 """How long an address may stay silent before it counts as unreachable."""
 
 _PORTS: Final = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_DRIVERS: Final = ("psycopg", "psycopg2")
+_PREPARING: Final = int.from_bytes(b"kdrec", "big")
+"""Name of the lock that whoever makes the tables of a Postgres holds: processes there may share no folder."""
 
 
 @contextmanager
@@ -37,7 +41,19 @@ def asking(uri: str, doing: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+        if getattr(error, "error_code", None) == "UNAUTHENTICATED":
+            raise StoreError(
+                f"the tracking store {redacted(uri)} does not let this user in: set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD to what its server knows"
+            ) from None
         raise StoreError(f"the tracking store {redacted(uri)} failed while {doing}: {_first_line(error)}") from None
+    except ModuleNotFoundError as error:
+        if error.name not in _DRIVERS:
+            raise
+        raise StoreError(
+            f"the tracking store {redacted(uri)} needs the Python package {error.name}, which is not installed: "
+            "pip install 'kdrec[server]' brings psycopg, the driver of postgresql+psycopg://USER@HOST/NAME"
+        ) from None
 
 
 def connect(home: Home) -> Any:
@@ -110,12 +126,14 @@ def _prepare(home: Home) -> None:
     with FileLock(f"{file or home.root / 'store'}.lock"), _quiet():
         if file is not None and not (file.exists() and file.stat().st_size):
             _make_file(file, home.artifacts)
-        engine = sqlalchemy.create_engine(home.tracking_uri)
-        try:
-            sqlalchemy.inspect(engine)  # MLflow would retry a wrong password or a damaged file for 100 seconds
-        finally:
-            engine.dispose()
-        SqlAlchemyStore(home.tracking_uri, home.artifacts.as_uri())
+        engine = sqlalchemy.create_engine(
+            home.tracking_uri, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT"
+        )
+        with engine.connect() as connection:  # MLflow would retry a wrong password or a damaged file for 100 seconds
+            if engine.dialect.name == "postgresql":  # until the connection ends, in whatever way
+                connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_lock(_PREPARING)))
+            refuse_other_tables(connection, redacted(home.tracking_uri))
+            SqlAlchemyStore(home.tracking_uri, home.artifacts.as_uri())
 
 
 def _make_file(file: Path, artifacts: Path) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
-from kdrec.errors import StoreError, redacted
+from kdrec.errors import redacted
 from kdrec.home import Home
 from kdrec.tracking.connect import ask_health, asking, knock
 from kdrec.tracking.runs import SCHEMA
-
-Revision = Literal["current", "old", "newer", "none", "hidden"]
-"""Of the tables: as the installed MLflow wants them, older, unknown to it, not there yet, or a server's own affair."""
+from kdrec.tracking.tables import Revision, revision_of
 
 _SCHEMAS: Final = (
     "SELECT t.value, COUNT(*) FROM experiment_tags t JOIN experiments e ON e.experiment_id = t.experiment_id "
@@ -65,41 +61,16 @@ def _of_server(home: Home) -> Standing:
 
 def _of_database(home: Home) -> Standing:
     import sqlalchemy
-    from alembic.runtime.migration import MigrationContext
 
     uri = home.tracking_uri
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     with asking(uri, "being looked at"):
         engine = sqlalchemy.create_engine(uri)
         try:
             with engine.connect() as connection:
-                named = MigrationContext.configure(connection).get_current_revision()
+                revision, named = revision_of(connection)
                 has_tables = "experiment_tags" in sqlalchemy.inspect(connection).get_table_names()
                 rows = connection.execute(sqlalchemy.text(_SCHEMAS)).all() if has_tables else []
         finally:
             engine.dispose()
     schemas = {str(schema): int(count) for schema, count in rows}
-    return Standing(where=redacted(uri), revision=_revision(named), named=named or "", schemas=schemas)
-
-
-def _revision(named: str | None) -> Revision:
-    if named is None:
-        return "none"
-    scripts = _scripts()
-    if named in scripts.get_heads():
-        return "current"
-    return "old" if any(script.revision == named for script in scripts.walk_revisions()) else "newer"
-
-
-def _scripts() -> Any:
-    """The migrations that come with the installed MLflow."""
-    import mlflow
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
-
-    config = Config()
-    folder = Path(mlflow.__file__).parent / "store" / "db_migrations"
-    if not folder.is_dir():
-        raise StoreError(f"this MLflow {mlflow.__version__} has no migrations at {folder}; reinstall it")
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    return ScriptDirectory.from_config(config)
+    return Standing(where=redacted(uri), revision=revision, named=named, schemas=schemas)

@@ -1,0 +1,15 @@
+PRAGMA user_version = 1;
+BEGIN TRANSACTION;
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+INSERT INTO "about" VALUES('store','5cc1e96867c711e2');
+INSERT INTO "about" VALUES('watermark','1795554094147');
+INSERT INTO "about" VALUES('marker','2819486.278528.1795554094456903462.00000089/-');
+INSERT INTO "about" VALUES('digest','e77973f72160ed54d4fae9996b0a853fc4d5f85b8b47f3b7d1406f29a4b21b00');
+CREATE TABLE trials (origin TEXT NOT NULL, "task" TEXT, "family" TEXT, "n_train" INTEGER, "n_classes" INTEGER, "label_entropy" REAL, "mean_tokens" REAL, "teacher_score" REAL, "teacher_nll" REAL, "teacher_ece" REAL, "student" TEXT, "student_params" INTEGER, "teacher_params" INTEGER, "alpha" REAL, "distance" TEXT, "teacher" TEXT, "tau_t" REAL, "tau_s" REAL, "seed" INTEGER, "status" TEXT, "val_score" REAL, "val_loss" REAL, "test_score" REAL, "seconds" REAL, "run_id" TEXT, "scale_soft_loss" TEXT, "fingerprint" TEXT);
+INSERT INTO "trials" VALUES('5cc1e96867c711e2','trec','sentence',3000,6,3.00000000000000044408e-01,11.5,91.0,0.3,0.05,'small',5000000,22000000,0.0,'ce','t_ll',1.0,1.0,0,'completed',3.33333333333333357026e+01,3.00000000000000044408e-01,85.2,31.25,'71887d735e724f7d97602e747d62d88f','none','old0');
+INSERT INTO "trials" VALUES('5cc1e96867c711e2','trec','sentence',3000,6,3.00000000000000044408e-01,11.5,91.0,0.3,0.05,'small',5000000,22000000,0.5,'ce','t_ll',1.0,1.0,0,'completed',86.1,3.00000000000000044408e-01,85.2,31.25,'a84ffb17fede4c66a0a04ae39559fe83','none','old1');
+INSERT INTO "trials" VALUES('5cc1e96867c711e2','trec','sentence',3000,6,3.00000000000000044408e-01,11.5,91.0,0.3,0.05,'small',5000000,22000000,0.5,'ce','t_ll',4.0,1.0,1,'completed',88.5,3.00000000000000044408e-01,85.2,31.25,'00d418f5ad0e401fadd7d2f0abe7ae91','none','old2');
+INSERT INTO "trials" VALUES('5cc1e96867c711e2','trec','sentence',3000,6,3.00000000000000044408e-01,11.5,91.0,0.3,0.05,'small',5000000,22000000,0.5,'mse','t_ll',1.0,1.0,0,'completed',80.0,3.00000000000000044408e-01,NULL,31.25,'0ad33c72f4e2491e8ea657c92c16b7c2','none','old3');
+INSERT INTO "trials" VALUES('5cc1e96867c711e2','trec','sentence',3000,6,3.00000000000000044408e-01,11.5,91.0,0.3,0.05,'small',5000000,22000000,1.0,'ce','t_ll',1.0,1.0,0,'completed',79.0,3.00000000000000044408e-01,85.2,31.25,'ecd7c5c2cf684e7c8f67486e22f77dfe','tau_t*tau_s','old4');
+INSERT INTO "trials" VALUES('5cc1e96867c711e2','trec','sentence',3000,6,3.00000000000000044408e-01,11.5,91.0,0.3,0.05,'small',5000000,22000000,0.5,'ce','t_hs',1.0,1.0,0,'diverged',NULL,NULL,NULL,31.25,'487fe9f7f3d74b1dba1c224f8bb8892a','none','old5');
+COMMIT;
