@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import urllib.error
 import urllib.request
 from http.client import HTTPException
 from types import FrameType
+from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from flows import pieces
 from flows.server import EmbeddedServer
 from kdrec.errors import KdrecError, redacted
 from kdrec.home import Home
+from kdrec.studies import Study
 from kdrec.tracking import Store
+
+EXIT_CODES: Final = (
+    "Exit codes: 0 done; 2 something has to be put right, told in one sentence on standard error; 130 interrupted, and "
+    "the same command goes on from there."
+)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -29,7 +37,9 @@ def main(words: list[str] | None = None) -> int:
     home = Home.at(asked.home) if asked.home else Home.from_env()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        _run(asked.study, home, asked.workers, asked.cells_on)
+        _run(asked.study, home, asked.workers, asked.cells_on, quiet=asked.quiet)
+        if not asked.quiet:
+            print(_next_steps(pieces.find_study(asked.study), asked.home))  # noqa: T201
     except KdrecError as error:
         print(f"kdrec: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -41,10 +51,11 @@ def main(words: list[str] | None = None) -> int:
     return 0
 
 
-def _run(name: str, home: Home, workers: int | None, cells_on: str | None) -> None:
+def _run(name: str, home: Home, workers: int | None, cells_on: str | None, *, quiet: bool) -> None:
     study = pieces.find_study(name)
     pieces.check(study)
-    print(f"Study {study.name}: starting, with all that is made under {home.root}", flush=True)  # noqa: T201
+    if not quiet:
+        print(f"Study {study.name}: starting, with all that is made under {home.root}", flush=True)  # noqa: T201
     if "PREFECT_LOGGING_LEVEL" not in os.environ:  # all of the log still goes to the run's page
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     url = os.environ.get("PREFECT_API_URL")
@@ -58,7 +69,22 @@ def _run(name: str, home: Home, workers: int | None, cells_on: str | None) -> No
 
     if server is not None:
         server.wait_until_ready()
-    flow(name, home=str(home.root), workers=workers, cells_on=cells_on)
+    flow(name, home=str(home.root), workers=workers, cells_on=cells_on, quiet=quiet)
+
+
+def _next_steps(study: Study, home: str | None) -> str:
+    """What one does after a study, ready to be typed."""
+    place = shlex.quote(home) if home else ""
+    kdrec, make = (f"kdrec --home {place}", f"KDREC_HOME={place} make") if home else ("kdrec", "make")
+    cell = study.cells()[0]
+    return "\n".join(
+        (
+            "Next, where to start and whether to go on, all trials, and the runs in MLflow:",
+            f"  {kdrec} suggest {cell.task} --student {cell.student}",
+            f"  {kdrec} history show",
+            f"  {make} ui",
+        )
+    )
 
 
 def _embedded(home: Home) -> EmbeddedServer:
@@ -96,11 +122,14 @@ def _is_stop(error: BaseException) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m flows.study", description="Run a study, or go on with one that was stopped."
+        prog="python -m flows.study",
+        description="Run a study, or go on with one that was stopped.",
+        epilog=EXIT_CODES,
     )
     parser.add_argument("study", metavar="STUDY", help="a study file, or the name of one under flows/studies")
     parser.add_argument("--workers", type=_count, metavar="N", help="worker processes (default: one a core)")
     parser.add_argument("--cells-on", metavar="CELL/NAME", help="deployment that gets every cell (default: work here)")
+    parser.add_argument("--quiet", action="store_true", help="show results and errors, and nothing on the way")
     parser.add_argument("--home", metavar="DIR", help="folder of studies, caches and history (KDREC_HOME, or ./.kdrec)")
     return parser
 

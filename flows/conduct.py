@@ -18,7 +18,7 @@ from flows import fanout, pieces
 from flows.fanout import FanOut
 from flows.pieces import Outcome, Piece
 from flows.pool import CellDeployment
-from flows.progress import Board, Log, Outlet, Show, Terminal
+from flows.progress import Board, Log, Outlet, Quiet, Show, Terminal
 from flows.reference import Reference, best_of
 from flows.workers import Workers, usable_cores
 from kdrec import history, question, report
@@ -29,7 +29,9 @@ from kdrec.studies import Cell, Study
 from kdrec.tracking import Store
 
 
-def conduct(study: Study, cells: Iterable[Cell], home: Home, workers: int | None) -> list[Outcome]:
+def conduct(
+    study: Study, cells: Iterable[Cell], home: Home, workers: int | None, *, quiet: bool = False
+) -> list[Outcome]:
     """Search cells of a study: their teachers first, a cell as soon as its own teacher is there.
 
     Called inside a flow. One piece that fails keeps no other from its end.
@@ -48,7 +50,7 @@ def conduct(study: Study, cells: Iterable[Cell], home: Home, workers: int | None
     pieces.check(study)
     Shelf.of(home)  # a shelf that nothing here can speak to is refused at once; one that is away is not
     Store.open(home).experiment(study.name)  # before any worker: processes racing on a new database break it
-    before, outlet = known_trials(home), _outlet()
+    before, outlet = known_trials(home), _outlet(quiet)
     outcomes, failures = _work_off(pieces.cut(study, home, cells), workers or usable_cores(), outlet)
     question.sync(home, always=True)  # so that the next suggestion need not open the store
     found = [outcomes[str(cell)] for cell in cells if str(cell) in outcomes]
@@ -58,7 +60,7 @@ def conduct(study: Study, cells: Iterable[Cell], home: Home, workers: int | None
     return found
 
 
-def send(study: Study, name: str, home: Home, deployment: str) -> list[Reference]:
+def send(study: Study, name: str, home: Home, deployment: str, *, quiet: bool = False) -> list[Reference]:
     """Have every cell of a study searched by a flow run of a deployment, and wait for all of them.
 
     Called inside a flow. One cell that fails keeps no other from its end.
@@ -73,6 +75,8 @@ def send(study: Study, name: str, home: Home, deployment: str) -> list[Reference
         Shared by this process and the workers, unless they share a shelf and a tracking server (`fanout.is_apart`).
     deployment : str
         Of the flow `cell`, such as ``cell/local``.
+    quiet : bool
+        Show results and nothing of what happens on the way.
 
     Returns
     -------
@@ -87,7 +91,7 @@ def send(study: Study, name: str, home: Home, deployment: str) -> list[Reference
     pieces.check(study)
     Shelf.of(home)
     Store.open(home).experiment(study.name)  # before any worker: processes racing on a new database break it
-    outlet = _outlet()
+    outlet = _outlet(quiet)
     with get_client(sync_client=True) as client:
         pool = CellDeployment(client, deployment, lambda cell: fanout.parameters(name, cell, home))
         cells = fanout.one_of_each_task_first(pieces.cut(study, home))
@@ -105,8 +109,9 @@ def known_trials(home: Home) -> frozenset[str]:
     return frozenset(trial.run_id for trial in history.load(home))
 
 
-def _outlet() -> Outlet:
-    return Log(get_run_logger().info) if runtime.deployment.id else Terminal()
+def _outlet(quiet: bool) -> Outlet:
+    outlet = Log(get_run_logger().info) if runtime.deployment.id else Terminal()
+    return Quiet(outlet) if quiet else outlet
 
 
 def _work_off(plan: tuple[Piece, ...], workers: int, outlet: Outlet) -> tuple[dict[str, Outcome], dict[str, Exception]]:

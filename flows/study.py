@@ -35,12 +35,17 @@ CellsOn = Annotated[
         description="Deployment of the flow cell, such as cell/local, that gets every cell; empty: this machine.",
     ),
 ]
+Quietly = Annotated[bool, Field(title="Quiet", description="Show results and errors, and nothing on the way.")]
 Processes = Annotated[int | None, Field(title="Workers", ge=1, description="Worker processes; empty: one a core.")]
 
 
 @flow(name="study", flow_run_name="{study}", task_runner=ThreadPoolTaskRunner(), persist_result=False)
 def study(
-    study: StudyName = "quickstart", home: HomeFolder = None, workers: Processes = None, cells_on: CellsOn = None
+    study: StudyName = "quickstart",
+    home: HomeFolder = None,
+    workers: Processes = None,
+    cells_on: CellsOn = None,
+    quiet: Quietly = False,
 ) -> list[Outcome] | list[Reference]:
     """Search every cell of a study: teachers are fine-tuned, students distilled, all of it recorded in MLflow.
 
@@ -48,7 +53,7 @@ def study(
     """
     plan, place = find_study(study), Home.at(home) if home else Home.from_env()
     if cells_on is None:
-        return conduct(plan, plan.cells(), place, workers)
+        return conduct(plan, plan.cells(), place, workers, quiet=quiet)
     if workers is not None:
         raise BadArgument(f"workers = {workers} are processes of this machine, and the cells go to {cells_on!r}")
-    return send(plan, study, place, cells_on)
+    return send(plan, study, place, cells_on, quiet=quiet)
