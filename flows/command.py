@@ -79,9 +79,9 @@ def _next_steps(study: Study, home: str | None) -> str:
     cell = study.cells()[0]
     return "\n".join(
         (
-            "Next, where to start and whether to go on, all trials, and the runs in MLflow:",
+            "Next:",
             f"  {kdrec} suggest {cell.task} --student {cell.student}",
-            f"  {kdrec} history show",
+            f"  {kdrec} report {study.name}",
             f"  {make} ui",
         )
     )
@@ -91,6 +91,7 @@ def _embedded(home: Home) -> EmbeddedServer:
     """Start a server of our own, below the home and offline; Prefect, not yet imported, will find it."""
     os.environ.setdefault("PREFECT_HOME", str(home.folder("prefect")))
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # the client's own switch; else it opens with a notice on a terminal
     server = EmbeddedServer(home.folder("prefect") / "server.log")
     os.environ["PREFECT_API_URL"] = server.url
     return server
