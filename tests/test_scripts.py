@@ -76,7 +76,7 @@ def test_a_study_of_ones_own_csv_is_run_compared_continued_and_served(
 
     said = run("compare_two_students.py")
     assert re.search(r"small \(15\.6 M parameters, [\d.]+ s\): t_ll ce alpha=0\.5 tau=[14]/1", said)
-    assert re.search(r"Taking tiny costs -?\d+\.\d points", said)
+    assert re.search(r"small minus tiny: [+-]\d+\.\d points;", said)
 
     said = run("continue_study.py")
     assert re.match(r"Of 6 trials the recommender says: (go on|stop): ", said)
