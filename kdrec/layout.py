@@ -48,8 +48,8 @@ class FittingTable(Table):
         if self.title:
             yield Text(str(self.title), style="bold")
         n_names = max(1, next((at for at, c in enumerate(self.columns) if not c.no_wrap), len(self.columns)))
-        for at, row in enumerate(self.rows):
-            cells = [_text(list(column.cells)[at]) for column in self.columns]
+        for row, *given in zip(self.rows, *(column.cells for column in self.columns), strict=True):
+            cells = [_text(cell) for cell in given]
             style = row.style or ""
             yield Text(" ", style).join(cell for cell in cells[:n_names] if cell.plain)
             for line in _lines(_headed(self.columns[n_names:], cells[n_names:]), width - INDENT):
