@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import urllib.error
 import urllib.request
 from http.client import HTTPException
 from types import FrameType
+from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from flows import pieces
 from flows.server import EmbeddedServer
 from kdrec.errors import KdrecError, redacted
 from kdrec.home import Home
+from kdrec.studies import Study
 from kdrec.tracking import Store
+
+EXIT_CODES: Final = (
+    "Exit codes: 0 done; 2 something has to be put right, told in one sentence on standard error; 130 interrupted, and "
+    "the same command goes on from there."
+)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -29,7 +37,9 @@ def main(words: list[str] | None = None) -> int:
     home = Home.at(asked.home) if asked.home else Home.from_env()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        _run(asked.study, home, asked.workers, asked.cells_on, asked.ranks)
+        _run(asked, home)
+        if not asked.quiet:
+            print(_next_steps(pieces.find_study(asked.study), asked.home))  # noqa: T201
     except KdrecError as error:
         print(f"kdrec: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -41,14 +51,15 @@ def main(words: list[str] | None = None) -> int:
     return 0
 
 
-def _run(name: str, home: Home, workers: int | None, cells_on: str | None, ranks: int | None) -> None:
-    study = pieces.find_study(name)
+def _run(asked: argparse.Namespace, home: Home) -> None:
+    study = pieces.find_study(asked.study)
     pieces.check(study)
-    print(f"Study {study.name}: starting, with all that is made under {home.root}", flush=True)  # noqa: T201
+    if not asked.quiet:
+        print(f"Study {study.name}: starting, with all that is made under {home.root}", flush=True)  # noqa: T201
     if "PREFECT_LOGGING_LEVEL" not in os.environ:  # all of the log still goes to the run's page
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     url = os.environ.get("PREFECT_API_URL")
-    if cells_on and not url:
+    if asked.cells_on and not url:
         raise KdrecError("--cells-on needs the Prefect server that knows the deployment: set PREFECT_API_URL")
     server = None if url else _embedded(home)
     if url:
@@ -58,13 +69,36 @@ def _run(name: str, home: Home, workers: int | None, cells_on: str | None, ranks
 
     if server is not None:
         server.wait_until_ready()
-    flow(name, home=str(home.root), workers=workers, cells_on=cells_on, ranks=ranks)
+    flow(
+        asked.study,
+        home=str(home.root),
+        workers=asked.workers,
+        cells_on=asked.cells_on,
+        ranks=asked.ranks,
+        quiet=asked.quiet,
+    )
+
+
+def _next_steps(study: Study, home: str | None) -> str:
+    """What one does after a study, ready to be typed."""
+    place = shlex.quote(home) if home else ""
+    kdrec, make = (f"kdrec --home {place}", f"KDREC_HOME={place} make") if home else ("kdrec", "make")
+    cell = study.cells()[0]
+    return "\n".join(
+        (
+            "Next:",
+            f"  {kdrec} suggest {cell.task} --student {cell.student}",
+            f"  {kdrec} report {study.name}",
+            f"  {make} ui",
+        )
+    )
 
 
 def _embedded(home: Home) -> EmbeddedServer:
     """Start a server of our own, below the home and offline; Prefect, not yet imported, will find it."""
     os.environ.setdefault("PREFECT_HOME", str(home.folder("prefect")))
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # the client's own switch; else it opens with a notice on a terminal
     server = EmbeddedServer(home.folder("prefect") / "server.log")
     os.environ["PREFECT_API_URL"] = server.url
     return server
@@ -96,12 +130,15 @@ def _is_stop(error: BaseException) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m flows.study", description="Run a study, or go on with one that was stopped."
+        prog="python -m flows.study",
+        description="Run a study, or go on with one that was stopped.",
+        epilog=EXIT_CODES,
     )
     parser.add_argument("study", metavar="STUDY", help="a study file, or the name of one under flows/studies")
     parser.add_argument("--workers", type=_count, metavar="N", help="worker processes (default: one a core)")
     parser.add_argument("--ranks", type=_count, metavar="N", help="processes (GPUs) that train each model together")
     parser.add_argument("--cells-on", metavar="CELL/NAME", help="deployment that gets every cell (default: work here)")
+    parser.add_argument("--quiet", action="store_true", help="show results and errors, and nothing on the way")
     parser.add_argument("--home", metavar="DIR", help="folder of studies, caches and history (KDREC_HOME, or ./.kdrec)")
     return parser
 

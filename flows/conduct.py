@@ -18,7 +18,7 @@ from flows import fanout, pieces
 from flows.fanout import FanOut
 from flows.pieces import Outcome, Piece
 from flows.pool import CellDeployment
-from flows.progress import Board, Log, Outlet, Show, Terminal
+from flows.progress import Board, Log, Outlet, Quiet, Show, Terminal
 from flows.reference import Reference, best_of
 from flows.workers import Workers, usable_cores
 from kdrec import history, question, report
@@ -30,7 +30,13 @@ from kdrec.tracking import Store
 
 
 def conduct(
-    study: Study, cells: Iterable[Cell], home: Home, workers: int | None = None, ranks: int | None = None
+    study: Study,
+    cells: Iterable[Cell],
+    home: Home,
+    workers: int | None = None,
+    ranks: int | None = None,
+    *,
+    quiet: bool = False,
 ) -> list[Outcome]:
     """Search cells of a study: their teachers first, a cell as soon as its own teacher is there.
 
@@ -51,7 +57,7 @@ def conduct(
     pieces.check(study)
     Shelf.of(home)  # a shelf that nothing here can speak to is refused at once; one that is away is not
     Store.open(home).experiment(study.name)  # before any worker: processes racing on a new database break it
-    before, outlet = known_trials(home), _outlet()
+    before, outlet = known_trials(home), _outlet(quiet)
     several = ranks is not None and ranks > 1
     plan = pieces.cut(study, home, cells, ranks or 1)
     outcomes, failures = _work_off(plan, workers or (1 if several else usable_cores()), outlet)
@@ -63,7 +69,7 @@ def conduct(
     return found
 
 
-def send(study: Study, name: str, home: Home, deployment: str) -> list[Reference]:
+def send(study: Study, name: str, home: Home, deployment: str, *, quiet: bool = False) -> list[Reference]:
     """Have every cell of a study searched by a flow run of a deployment, and wait for all of them.
 
     Called inside a flow. One cell that fails keeps no other from its end.
@@ -78,6 +84,8 @@ def send(study: Study, name: str, home: Home, deployment: str) -> list[Reference
         Shared by this process and the workers, unless they share a shelf and a tracking server (`fanout.is_apart`).
     deployment : str
         Of the flow `cell`, such as ``cell/local``.
+    quiet : bool
+        Show results and nothing of what happens on the way.
 
     Returns
     -------
@@ -92,7 +100,7 @@ def send(study: Study, name: str, home: Home, deployment: str) -> list[Reference
     pieces.check(study)
     Shelf.of(home)
     Store.open(home).experiment(study.name)  # before any worker: processes racing on a new database break it
-    outlet = _outlet()
+    outlet = _outlet(quiet)
     with get_client(sync_client=True) as client:
         pool = CellDeployment(client, deployment, lambda cell: fanout.parameters(name, cell, home))
         cells = fanout.one_of_each_task_first(pieces.cut(study, home))
@@ -110,8 +118,9 @@ def known_trials(home: Home) -> frozenset[str]:
     return frozenset(trial.run_id for trial in history.load(home))
 
 
-def _outlet() -> Outlet:
-    return Log(get_run_logger().info) if runtime.deployment.id else Terminal()
+def _outlet(quiet: bool) -> Outlet:
+    outlet = Log(get_run_logger().info) if runtime.deployment.id else Terminal()
+    return Quiet(outlet) if quiet else outlet
 
 
 def _work_off(plan: tuple[Piece, ...], workers: int, outlet: Outlet) -> tuple[dict[str, Outcome], dict[str, Exception]]:

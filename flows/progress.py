@@ -1,10 +1,12 @@
 """What is shown while a study runs: how far every piece has come and how long all of it will take.
 
-`Board` keeps the figures, a terminal shows them as a live table or as plain lines, a run's log as lines.
+`Board` keeps the figures, a terminal shows them as a live table or as plain lines, a run's log as lines; who wants it
+quiet sees results alone.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -29,7 +31,17 @@ FOUND_SECONDS: Final = 0.5
 at once, which is how a teacher comes that was made before."""
 
 MOST_ROWS: Final = 24
-"""A live table with more pieces than this shows only those at work, and counts the others."""
+"""A live table with more pieces than this shows only those at work, and counts the others; so does one that would not
+fit the height of the screen, of which something else needs `SPARE_ROWS`."""
+
+SPARE_ROWS: Final = 6
+
+ROOM_FOR_BARS: Final = 100
+"""Columns of a screen from which on a piece has a bar, and room beside it for what it did last, scores included."""
+
+BAR: Final = 16
+GAP: Final = 3
+"""Columns of the screen between two of a table."""
 
 Show = Callable[[str], None]
 
@@ -127,30 +139,66 @@ class Board:
         """One piece as a line of a log."""
         state = self._states[name]
         part = f"{name:<{self._width}}  {state.done:>2}/{state.expected:<2}"
-        return f"{part}  {state.message}  [{self._eta_text()}]"
+        return "  ".join([part, state.message, *(f"[{left}]" for left in self._left_text())])
 
-    def table(self) -> RenderableType:
-        """All pieces as a table with the ETA below."""
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-        table.add_column("part", no_wrap=True)
-        table.add_column("", width=16)
-        table.add_column("done", justify="right", no_wrap=True)
-        table.add_column("last", overflow="ellipsis", no_wrap=True)
-        styles = {"waiting": "dim", "at work": None, "done": "green", "failed": "red"}
+    def table(self, width: int = 100, height: int = 100) -> RenderableType:
+        """All pieces as a table for a screen of this size, with the time so far and the time left below."""
         states = list(self._states.values())
-        shown = states if len(states) <= MOST_ROWS else [s for s in states if s.state in ("at work", "failed")]
-        for state in shown:
-            bar = ProgressBar(total=max(state.expected, 1), completed=state.done, width=16)
-            done, message = f"{state.done}/{state.expected}", state.message or state.state
-            table.add_row(state.piece.name, bar, done, Text(message), style=styles[state.state])
+        fits = len(states) <= min(MOST_ROWS, height - SPARE_ROWS)
+        shown = states if fits else [s for s in states if s.state in ("at work", "failed")]
         hidden = [s for s in states if s not in shown]
         counts = [f"{sum(s.state == kind for s in hidden)} {kind}" for kind in ("waiting", "done")] if hidden else []
         elapsed = f"{duration(self._clock() - self._started)} so far"
-        return Group(table, Text(", ".join([*counts, elapsed, self._eta_text()]), style="bold"))
+        words = ", ".join([*counts, elapsed, *self._left_text()])
+        shape = _broad if width >= ROOM_FOR_BARS else _narrow
+        return Group(shape(shown, width), Text(words, style="bold"))
 
-    def _eta_text(self) -> str:
+    def _left_text(self) -> list[str]:
+        """How long it still takes, in words; none while nothing is known of it, and none at the end."""
         seconds = self.eta()
-        return "ETA not known yet" if seconds is None else f"ETA {duration(seconds)}"
+        return [f"about {roughly(seconds)} left"] if seconds else []
+
+
+_STYLES: Final = {"waiting": "dim", "at work": None, "done": "green", "failed": "red"}
+
+
+def _broad(states: Sequence[_State], width: int) -> Table:
+    """A line a piece, with a bar."""
+    names = min(max((len(state.piece.name) for state in states), default=0), width // 3)
+    counts = _widest_count(states)
+    table = _of_columns(part=names, bar=BAR, done=counts, last=width - names - BAR - counts - 3 * GAP)
+    for state in states:
+        bar = ProgressBar(total=max(state.expected, 1), completed=state.done, width=BAR)
+        last = Text(state.message or state.state)
+        table.add_row(state.piece.name, bar, _count(state), last, style=_STYLES[state.state])
+    return table
+
+
+def _narrow(states: Sequence[_State], width: int) -> Table:
+    """A piece with how far it is, and below it what it did last, if that is still news."""
+    counts = _widest_count(states)
+    table = _of_columns(part=width - counts - GAP, done=counts)
+    for state in states:
+        news = f"\n  {state.message}" if state.message and state.state in ("at work", "failed") else ""
+        table.add_row(Text(f"{state.piece.name}{news}"), _count(state), style=_STYLES[state.state])
+    return table
+
+
+def _of_columns(**widths: int) -> Table:
+    """An empty table of these widths: left to itself, it would squeeze a short column away before a long one."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for name, width in widths.items():
+        justify: Literal["left", "right"] = "right" if name == "done" else "left"
+        table.add_column("" if name == "bar" else name, width=width, justify=justify, no_wrap=True, overflow="ellipsis")
+    return table
+
+
+def _count(state: _State) -> str:
+    return f"{state.done}/{state.expected}"
+
+
+def _widest_count(states: Sequence[_State]) -> int:
+    return max([len("done"), *(len(_count(state)) for state in states)])
 
 
 class Outlet(Protocol):
@@ -175,8 +223,10 @@ class Terminal:
     @contextmanager
     def screen(self, board: Board) -> Iterator[Show]:
         """As in `Outlet`."""
-        if self.console.is_terminal:
-            with Live(get_renderable=board.table, console=self.console, refresh_per_second=2):
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
+            with Live(
+                get_renderable=lambda: board.table(*self.console.size), console=self.console, refresh_per_second=2
+            ):
                 yield lambda name: None
         else:
             yield lambda name: self.say(board.line(name))
@@ -209,6 +259,36 @@ class Log:
     def say(self, line: str) -> None:
         """As in `Outlet`."""
         self.write(line)
+
+
+class Quiet:
+    """Another outlet without what happens on the way: results alone."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        self.show = outlet.show
+
+    @contextmanager
+    def screen(self, board: Board) -> Iterator[Show]:
+        """As in `Outlet`."""
+        yield lambda name: None
+
+    def say(self, line: str) -> None:
+        """As in `Outlet`."""
+
+
+def roughly(seconds: float) -> str:
+    """Seconds to come, no more exact than they are foretold: in tens, then whole minutes, then tens of minutes.
+
+    >>> roughly(3), roughly(130), roughly(7500)
+    ('10 s', '3 min', '2 h 10 min')
+    """
+    if seconds <= 50:
+        return f"{10 * max(1, math.ceil(seconds / 10))} s"
+    minutes = math.ceil(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, rest = divmod(10 * math.ceil(seconds / 600), 60)
+    return f"{hours} h {rest:02} min"
 
 
 def duration(seconds: float) -> str:

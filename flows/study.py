@@ -35,6 +35,7 @@ CellsOn = Annotated[
         description="Deployment of the flow cell, such as cell/local, that gets every cell; empty: this machine.",
     ),
 ]
+Quietly = Annotated[bool, Field(title="Quiet", description="Show results and errors, and nothing on the way.")]
 Processes = Annotated[
     int | None, Field(title="Workers", ge=1, description="Worker processes; empty: one a core, or one with ranks.")
 ]
@@ -51,6 +52,7 @@ def study(
     workers: Processes = None,
     cells_on: CellsOn = None,
     ranks: Ranks = None,
+    quiet: Quietly = False,
 ) -> list[Outcome] | list[Reference]:
     """Search every cell of a study: teachers are fine-tuned, students distilled, all of it recorded in MLflow.
 
@@ -58,8 +60,8 @@ def study(
     """
     plan, place = find_study(study), Home.at(home) if home else Home.from_env()
     if cells_on is None:
-        return conduct(plan, plan.cells(), place, workers, ranks)
+        return conduct(plan, plan.cells(), place, workers, ranks, quiet=quiet)
     for name, number in (("workers", workers), ("ranks", ranks)):
         if number is not None:
             raise BadArgument(f"{name} = {number} are processes of this machine, and the cells go to {cells_on!r}")
-    return send(plan, study, place, cells_on)
+    return send(plan, study, place, cells_on, quiet=quiet)

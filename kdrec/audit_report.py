@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from kdrec.layout import FittingTable
 from kdrec.recommend.scorecard import Difference, Effects, Estimate, Forecast, Scorecard
 
 
@@ -73,7 +73,7 @@ def _gains(gains: Sequence[Forecast]) -> Table:
 
 
 def _table(first: str, numbers: Sequence[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table = FittingTable()
     table.add_column(first, no_wrap=True)
     for number in numbers:
         table.add_column(number, justify="right")

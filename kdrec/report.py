@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from kdrec.layout import FittingTable
 from kdrec.types import (
     BASELINE_CONFIG,
     DEFAULT_CONFIG,
@@ -160,7 +161,7 @@ def duration(seconds: float) -> str:
 def models_table(cards: Iterable[ModelCard]) -> Table:
     """Teachers and, below each, the students that can be made from it."""
     cards = list(cards)
-    table = _table("model", numbers=("layers", "hidden", "parameters"), rest=("from",))
+    table = _table("model", numbers=("layers", "hidden", "params"), rest=("from",))
     for card in sorted(cards, key=lambda card: (card.teacher or card.name, card.role != "teacher", -card.n_params)):
         name = f"  {card.name}" if card.teacher else card.name
         figures = (str(card.n_layers), str(card.hidden_size), f"{card.n_params / 1e6:.1f} M")
@@ -321,9 +322,9 @@ def _origins(evidence: Mapping[str, Any]) -> str:
 
 
 def _table(*words: str, numbers: Sequence[str] = (), rest: Sequence[str] = ()) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for place, word in enumerate(words):
-        table.add_column(word, overflow="fold", no_wrap=place == 0)
+    table = FittingTable()
+    for word in words:
+        table.add_column(word, overflow="fold", no_wrap=True)
     for number in numbers:
         table.add_column(number, justify="right")
     for word in rest:
@@ -346,9 +347,7 @@ def _interval(gain: Gain) -> str:
 def _origin(card: ModelCard) -> str:
     if card.layers is not None:
         return f"layers {', '.join(map(str, card.layers))} of {card.teacher}"
-    source = card.source.split("#", 1)[0]
-    name, at, revision = source.partition("@")
-    return f"{name}{at}{revision[:8]}"
+    return re.split("[#@]", card.source, maxsplit=1)[0]  # its revision and hash are in the card
 
 
 def _count(number: int, noun: str) -> str:

@@ -57,6 +57,7 @@ def distill(
     onnx: Annotated[bool, typer.Option("--onnx", help="Save an ONNX graph as well.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Save an ONNX graph in int8 as well.")] = False,
     examples: Annotated[bool, typer.Option("--examples", help="Quote texts of the test split in the card.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show results and errors, and nothing on the way.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Distil a student by the suggested configuration, save it, write its card, and register it in MLflow."""
@@ -75,7 +76,7 @@ def distill(
     )
     from kdrec.student.taking import Wishes, take_home
 
-    with _watched(f"distilling {wanted.cell}") as told:
+    with _watched(f"distilling {wanted.cell}", quiet=quiet) as told:
         taken = take_home(
             wanted,
             home,
@@ -135,12 +136,12 @@ def _folder_of(model: str, home: Home) -> Iterator[Path]:
 
 
 @contextmanager
-def _watched(what: str) -> Iterator[Any]:
+def _watched(what: str, *, quiet: bool) -> Iterator[Any]:
     """Where someone looks at a terminal, say on standard error how far the work has come."""
     from rich.console import Console
     from rich.markup import escape
 
-    with Console(stderr=True).status(escape(what)) as status:
+    with Console(stderr=True, quiet=quiet).status(escape(what)) as status:
         yield lambda message: status.update(escape(f"{what}: {message}"))
 
 
@@ -178,12 +179,12 @@ def _show_taken(taken: Taken) -> None:
 
 def _table(found: Sequence[Answer]) -> Any:
     """Answers as a table; texts are shown as they are typed, never as markup."""
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    table.add_column("label", overflow="fold")
+    from kdrec.layout import FittingTable
+
+    table = FittingTable()
+    table.add_column("label", no_wrap=True)
     table.add_column("probability", justify="right")
     table.add_column("text", overflow="fold")
     for one in found:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from kdrec.doctor import Line
+from kdrec.layout import FittingTable
 
 if TYPE_CHECKING:  # retention loads torch, and an examination has to do without where torch is broken
     from kdrec.retention import Found, Total
@@ -68,7 +68,7 @@ def _size(n_bytes: int) -> str:
 
 
 def _table(*words: str, why: str, numbers: Sequence[str] = ()) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table = FittingTable()
     for word in words:
         table.add_column(word, no_wrap=True)
     for number in numbers:

@@ -331,6 +331,8 @@ def test_the_store_is_opened_when_something_is_new_and_only_then(home: Home, cap
         store.finish_trial(run_id, trial)
     assert run("history", "sync", home=home) == 0
     assert capsys.readouterr().out == "5 new; the history holds 5 trials of 1 task and 1 student\n"
+    assert run("history", "sync", "--json", home=home) == 0
+    assert json.loads(capsys.readouterr().out) == {"new": 0, "trials": 5, "tasks": 1, "students": 1}
     code, out, loaded = modules_after("--home", str(home.root), "suggest", "one", "--student", "small", "--json")
     assert code == 0
     assert json.loads(out)["evidence"]["n_own_trials"] == 4, "the baseline is no distillation trial"
@@ -522,3 +524,57 @@ def test_an_answer_is_handed_to_a_study_that_runs_exactly_it(
     other = tmp_path / "other.toml"
     assert run("suggest", *words, "--study", other, home=home) == 0
     assert f"python -m flows.study {other}" in capsys.readouterr().out
+
+
+def test_what_changes_the_history_answers_in_json_and_nothing_else(
+    table: Path, tmp_path: Path, capsys: Captured, home: Home
+) -> None:
+    size = {"trials": 10, "tasks": 2, "students": 1}
+    out = tmp_path / "out.csv"
+    for words, answer in {
+        ("import", table): {"new": 10, **size},
+        ("export", out): {"file": str(out), **size},
+    }.items():
+        assert run("history", *words, "--json", home=home) == 0
+        said = capsys.readouterr()
+        assert json.loads(said.out) == answer
+        assert said.err == ""
+
+
+def test_fetched_things_are_listed_in_json(home: Home, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(question, "fetch", lambda names, home: iter([(name, "70 rows") for name in names]))
+    assert run("fetch", "trec", "minilm", "--json", home=home) == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {"name": "trec", "came": "70 rows"},
+        {"name": "minilm", "came": "70 rows"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("suggest", "trek", "--student", "small"),
+        ("audit", "--history", "gone.csv"),
+        ("history", "import", "gone.csv"),
+        ("history", "export", "out.json"),
+        ("fetch", "trek"),
+    ],
+)
+def test_with_json_too_a_mistake_is_one_sentence_on_standard_error(
+    words: tuple[str, ...], capsys: Captured, home: Home
+) -> None:
+    assert refused(capsys, *words, "--json", home=home)
+
+
+def test_every_command_that_answers_has_json_and_the_help_has_the_exit_codes(capsys: Captured) -> None:
+    for words in (
+        *(["suggest"], ["audit"], ["tasks"], ["models"], ["doctor"], ["gc"], ["fetch"]),
+        *(["history", word] for word in ("show", "sync", "import", "export")),
+    ):
+        assert run(*words, "--help") == 0
+        assert "--json" in capsys.readouterr().out, words
+    assert run("--help") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "Exit codes: 0 done, 2 something has to be put right (one sentence on standard error), 130 interrupted." in said
+    )

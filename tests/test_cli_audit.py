@@ -94,3 +94,12 @@ def test_a_plot_that_cannot_be_written_is_refused_before_the_work(
     assert said.out == ""
     assert sentence in said.err
     assert said.err.count("\n") == 1
+
+
+def test_quiet_shows_nothing_on_the_way(past: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("kdrec.cli._watched", lambda cells: asked.append("watched") or cells)
+    assert run(home, "--history", past, "--quick", "--quiet") == 0
+    assert asked == []
+    assert run(home, "--history", past, "--quick") == 0
+    assert asked == ["watched"]

@@ -1,17 +1,19 @@
 """The local history: finished trials in one small table beside the store, so that an answer needs no MLflow.
 
 `table` keeps the synced file, `exchange` reads and writes tables for people and other tools, `columns` says what stands
-in them; `replication` the trials that come with kdrec, and `provenance` how they were made. Nothing here imports MLflow
-or pandas; a store is asked through a function that the caller brings.
+in them, `mapping` what other tools call it; `replication` the trials that come with kdrec, and `provenance` how they
+were made. Nothing here imports MLflow or pandas; a store is asked through a function that the caller brings.
 """
 
 from kdrec.history.exchange import read_table, write_table
+from kdrec.history.mapping import TableMap
 from kdrec.history.provenance import Provenance
 from kdrec.history.replication import comparable, shipped, shipped_provenance, with_shipped, without_namesakes
 from kdrec.history.table import add, changed, load, store_marker, sync
 
 __all__ = [
     "Provenance",
+    "TableMap",
     "add",
     "changed",
     "comparable",

@@ -17,6 +17,7 @@ from typing import Any, Final
 from kdrec.config import CONTROLS, NUMBER_TEXT
 from kdrec.errors import BadArgument, CorruptFile, DataError, NoHistory, did_you_mean
 from kdrec.history.columns import COLUMNS, FINISHED, NEEDED_COLUMNS, Column, Kind, identities, row_of
+from kdrec.history.mapping import TableMap
 from kdrec.sources import atomic_write
 from kdrec.space import check_one_space
 from kdrec.types import HISTORY_COLUMNS, KNOB_PREFIX, KNOBS, History, KDConfig, Settings, Trial, history_columns
@@ -29,14 +30,16 @@ Numbered = tuple[str, Sequence[Any]]
 """Where a row stands (`line 7`), and its cells."""
 
 
-def read_table(path: str | Path) -> History:
-    """Read a table that `write_table` wrote, or that another tool made to the documented schema.
+def read_table(path: str | Path, mapping: TableMap | None = None) -> History:
+    """Read a table that `write_table` wrote, that another tool made to the documented schema, or any, with a mapping.
 
     Parameters
     ----------
     path : str or pathlib.Path
         A ``.csv`` (UTF-8) or ``.parquet`` file. Columns may come in any order; `scale_soft_loss` and `fingerprint` may
         be absent. Columns called ``knob.NAME`` stand in the place of kdrec's own knobs.
+    mapping : TableMap, optional
+        What the columns of another tool's table mean; those it does not name are left aside.
 
     Returns
     -------
@@ -55,6 +58,8 @@ def read_table(path: str | Path) -> History:
     """
     path = Path(path)
     names, rows = _reader(path)(path)
+    if mapping is not None:
+        names, rows = mapping.laid_out(path.name, names, rows)
     _check_header(path.name, names)
     seen: set[str] = set()
     trials = []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from flows.pieces import Piece, Told, cut
-from flows.progress import MOST_ROWS, Board, Log, Terminal, duration
+from flows.progress import MOST_ROWS, Board, Log, Quiet, Terminal, duration, roughly
 from kdrec.home import Home
 from kdrec.studies import RowLimits, Study
 from kdrec.types import TeacherTraining
@@ -114,7 +115,7 @@ def test_a_pipe_gets_plain_lines_and_a_screen_a_table(tmp_path: Path, clock: Clo
         moved("trec/minilm")
     with Log(log.append).screen(board) as moved:
         moved("trec/minilm")
-    assert pipe.getvalue().endswith("trec/minilm   0/2   reading [rows]  [ETA not known yet]\n")
+    assert pipe.getvalue().endswith("trec/minilm   0/2   reading [rows]\n")
     assert "\x1b[" not in pipe.getvalue()
     assert log == [board.line("trec/minilm")]
     for words in ("trec/minilm", "0/2", "reading [rows]", "trec/tiny", "0/12", "waiting"):
@@ -132,6 +133,85 @@ def test_a_long_table_shows_what_is_at_work_and_counts_the_rest(tmp_path: Path, 
     assert "task3/minilm" in shown
     assert "task5/minilm" not in shown
     assert f"{2 * MOST_ROWS - 2} waiting, 1 done" in shown
+
+
+def test_the_time_left_is_told_when_something_was_measured_and_until_the_end(tmp_path: Path, clock: Clock) -> None:
+    board = Board(plan(tmp_path, tasks=("trec",)), workers=1, clock=clock)
+    tell(board, "trec/minilm", 0, 2, "reading rows")
+    assert board.line("trec/minilm").endswith("reading rows")
+    clock.now = 10
+    tell(board, "trec/minilm", 1, 2, "validation 80.0")
+    assert board.line("trec/minilm").endswith("validation 80.0  [about 3 min left]"), "13 more of 10 s"
+    for piece in ("trec/minilm", "trec/tiny"):
+        board.finish(piece, "done")
+    assert board.line("trec/tiny").endswith("  done")
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 100, 140])
+def test_a_live_table_fits_the_screen_and_says_how_far_each_piece_is(tmp_path: Path, clock: Clock, width: int) -> None:
+    board = Board(plan(tmp_path), workers=2, clock=clock)
+    tell(board, "sms_spam/tiny", 1, 12, "t_ll ce alpha=0.5 tau=1/1: validation 81.0 (20 s)")
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None).print(board.table(width))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    for piece, count in {"trec/minilm": "0/2", "trec/tiny": "0/12", "sms_spam/tiny": "1/12"}.items():
+        assert [count in line.split() for line in lines if line.startswith(piece)] == [True]
+    assert ("validation 81.0 (20 s)" in out.getvalue()) == (width >= 60)
+
+
+def test_a_low_screen_shows_what_is_at_work_and_counts_the_rest(tmp_path: Path, clock: Clock) -> None:
+    from kdrec.report import to_text
+
+    board = Board(plan(tmp_path), workers=2, clock=clock)
+    tell(board, "trec/minilm", 1, 2)
+    assert "sms_spam/tiny" in to_text(board.table(80, 24))
+    shown = to_text(board.table(80, 8))
+    assert "trec/minilm" in shown
+    assert "sms_spam/tiny" not in shown
+    assert "3 waiting, 0 done" in shown
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    board, out = Board(plan(tmp_path), workers=1, clock=clock), io.StringIO()
+    with Terminal(Console(file=out, force_terminal=True)).screen(board) as moved:
+        moved("trec/minilm")
+    assert "\x1b" not in out.getvalue()
+    assert "trec/minilm" in out.getvalue()
+
+
+def test_no_color_means_none(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def colours() -> set[str]:
+        board, out = Board(plan(tmp_path), workers=1, clock=clock), io.StringIO()
+        board.finish("trec/minilm", "failed", failed=True)
+        Console(file=out, force_terminal=True, color_system="standard", width=100).print(board.table())
+        return set(re.findall(r"\x1b\[(?:\d+;)*(?:3|9)\dm", out.getvalue()))
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert colours()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not colours()
+
+
+def test_a_quiet_outlet_shows_results_alone(tmp_path: Path, clock: Clock) -> None:
+    board, out = Board(plan(tmp_path), workers=1, clock=clock), io.StringIO()
+    outlet = Quiet(Terminal(Console(file=out)))
+    with outlet.screen(board) as moved:
+        moved("trec/minilm")
+    outlet.say("sms_spam/tiny: at work.")
+    outlet.show("Study s: 5 trials")
+    assert out.getvalue() == "Study s: 5 trials\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(1, "10 s"), (50, "50 s"), (51, "1 min"), (130, "3 min"), (3541, "1 h 00 min"), (7500, "2 h 10 min")],
+)
+def test_time_to_come_is_told_no_more_exactly_than_it_is_known(seconds: float, text: str) -> None:
+    assert roughly(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,9 @@ def tables(text: str) -> list[str]:
 
 def test_a_study_runs_from_nothing_and_shows_its_trials_and_its_way(first: Running, shared_home: Home) -> None:
     assert "Study mini: 5 trials, 5 new and 0 found in the store." in first.text
-    assert "questions/tiny 5/5 done [ETA 0 s]" in first.text
+    assert "questions/tiny 5/5 done" in first.text
+    after = first.text.split("found in the store.")[1]
+    assert f"kdrec --home {shared_home.root} suggest questions --student tiny" in after
     trials, _ = Store.open(shared_home).trials()
     assert len(trials) == 5
     shown = "\n".join(tables(first.text))
@@ -64,8 +66,9 @@ def test_a_refused_task_is_one_sentence_at_the_end_and_keeps_no_other_from_its_e
     file = mini.with_name("two.toml")
     file.write_text(study, encoding="utf-8")
     mini.with_name("few.csv").write_text("text,label\nhello,greeting\nbye,farewell\n", encoding="utf-8")
-    run = Running(str(file), "--home", str(shared_home.root))
+    run = Running(str(file), "--home", str(shared_home.root), "--quiet")
     assert run.wait() == 2
+    assert run.lines[0].strip() == "questions/tiny", "nothing on the way, the result at once"
     assert tables(run.text) == tables(first.text)
     assert run.lines[-1].startswith("kdrec: few/minilm: few.csv has 2 rows; ")
     assert "Traceback" not in run.text
