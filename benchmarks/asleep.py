@@ -32,12 +32,16 @@ _awake = pieces.do
 
 def do(piece: pieces.Piece, tell: Callable[[pieces.Told], None]) -> pieces.Outcome | None:
     """One piece in a worker, asleep where it would train."""
-    import kdrec.trial.bench
+    import kdrec.lending
     import kdrec.trial.one
 
-    kdrec.trial.one._train = _train
-    kdrec.trial.bench.fine_tune = _fine_tune
-    kdrec.trial.bench.teacher_signal = _signal
+    for room, name, asleep in (
+        (kdrec.trial.one, "_train", _train),
+        (kdrec.lending, "teacher", _teacher),
+        (kdrec.lending, "signal", _signal),
+    ):
+        assert hasattr(room, name), f"{room.__name__} has no {name} any more: the study would train"
+        setattr(room, name, asleep)
     return _awake(piece, tell)
 
 
@@ -50,10 +54,10 @@ def _train(place: Any, blank: Any, training: Any, checkpoint: Any) -> Any:
     time.sleep(float(os.environ[SECONDS]))
     score = 80 + int(blank.fingerprint[:4], 16) / 2**14
     trial = replace(blank, status="completed", val_score=score, val_loss=0.6, test_score=score)
-    return outbox.Outcome(trial=trial, measured=tuple(measured(trial)))
+    return outbox.Outcome(trial=trial, measured=tuple(measured(trial))), None
 
 
-def _fine_tune(pupil: Any, training: Any, folder: Path, accelerator: Any, on_candidate: Any = None) -> Any:
+def _teacher(pupil: Any, training: Any, folder: Path, *others: Any) -> Any:
     """A trace of one candidate, without weights."""
     from kdrec.teacher import Teacher, select
     from kdrec.types import Candidate
@@ -66,7 +70,7 @@ def _fine_tune(pupil: Any, training: Any, folder: Path, accelerator: Any, on_can
     return Teacher(key=folder.name, trace=trace, selection=select(trace), folder=folder)
 
 
-def _signal(pupil: Any, teacher: Any, choice: Any, folder: Path, accelerator: Any, max_length: int) -> Any:
+def _signal(pupil: Any, *others: Any) -> Any:
     """Logits of nobody; no trial that sleeps looks at them."""
     import numpy as np
 

@@ -33,7 +33,7 @@ class Server:
             self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
 
     def wait(self) -> None:
-        for _ in range(240):
+        for _ in range(480):
             try:
                 urllib.request.urlopen(f"{self.uri}/health", timeout=2).close()
                 return

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
@@ -37,11 +38,43 @@ _SETTINGS: Final = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Postgres:
-    """A running server."""
+    """A server, which can be killed and started again on its port and data."""
 
     port: int
+    folder: Path
+    command: list[str]
+    user: str | None
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        log = self.folder / "log"
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(
+                self.command, cwd=self.folder, stdout=out, stderr=out, user=self.user, group=_group(self.user)
+            )
+        end = time.monotonic() + 60
+        while True:
+            try:
+                psycopg.connect(self.uri("postgres", driver="postgresql")).close()
+                return
+            except psycopg.OperationalError:
+                assert self.process.poll() is None, log.read_text()
+                assert time.monotonic() < end, log.read_text()
+                time.sleep(0.1)
+
+    def kill(self) -> None:
+        """End the server and all that serve its connections, without a word to any."""
+        assert self.process is not None, "it is not running"
+        for one in [*psutil.Process(self.process.pid).children(), self.process]:
+            one.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait()
 
     def uri(self, database: str, password: str = PASSWORD, driver: str = "postgresql+psycopg") -> str:
         """Where a database is, for SQLAlchemy."""
@@ -71,15 +104,15 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def running() -> Iterator[Postgres]:
-    """A server for as long as the block lasts."""
+def running(**changes: str) -> Iterator[Postgres]:
+    """A server for as long as the block lasts; `changes` are settings of its own."""
     where = programs()
     if where is None:
         pytest.skip("no Postgres here: initdb is neither in PATH nor below " + ", ".join(_PLACES))
     folder = Path(tempfile.mkdtemp(prefix="kdrec-pg-"))  # short, for the path of a socket, and open to another user
     other = _other_user()
     port = free_port()
-    settings = {**_SETTINGS, "port": str(port), "unix_socket_directories": str(folder)}
+    settings = {**_SETTINGS, "port": str(port), "unix_socket_directories": str(folder), **changes}
     try:
         (folder / "password").write_text(PASSWORD)
         if other:
@@ -88,15 +121,14 @@ def running() -> Iterator[Postgres]:
         new = [where / "initdb", "-D", folder / "data", "-U", "kdrec", "-A", "scram-sha-256", "-E", "UTF8", "--no-sync"]
         new += [f"--pwfile={folder / 'password'}", "--no-locale"]
         subprocess.run(new, cwd=folder, check=True, stdout=subprocess.DEVNULL, user=other, group=_group(other))
-        command = [where / "postgres", "-D", folder / "data", *(f"--{key}={value}" for key, value in settings.items())]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, user=other, group=_group(other))
+        command = [str(where / "postgres"), "-D", str(folder / "data")]
+        command += [f"--{key}={value}" for key, value in settings.items()]
+        server = Postgres(port, folder, command, other)
         try:
-            _wait(process, Postgres(port), folder / "log")
-            yield Postgres(port)
+            server.start()
+            yield server
         finally:
-            process.send_signal(signal.SIGQUIT)
-            process.wait()
+            server.stop()
     finally:
         shutil.rmtree(folder)
 
@@ -111,15 +143,3 @@ def _other_user() -> str | None:
 
 def _group(user: str | None) -> int | None:
     return pwd.getpwnam(user).pw_gid if user else None
-
-
-def _wait(process: subprocess.Popen[bytes], server: Postgres, log: Path) -> None:
-    end = time.monotonic() + 60
-    while True:
-        try:
-            psycopg.connect(server.uri("postgres", driver="postgresql")).close()
-            return
-        except psycopg.OperationalError:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.1)

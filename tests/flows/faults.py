@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 from mlflow_server import Server
+from postgres import Postgres, programs, running
 from running import Running
 from small_disk import Disk
 
@@ -37,6 +38,7 @@ Fault = Callable[[Running, "Place"], bool]
 class Place:
     """A home, and all that a study in it needs of its surroundings; `heal` puts these in order again."""
 
+    name: str
     home: Home
     study: Path
     folder: Path
@@ -44,6 +46,7 @@ class Place:
     """What can happen here."""
     disk: Disk | None = None
     server: Server | None = None
+    database: Postgres | None = None
     environment: dict[str, str] = field(default_factory=dict)
     """Of the next run alone."""
     after: list[Callable[[], None]] = field(default_factory=list)
@@ -71,20 +74,30 @@ def alone(folder: Path, study: Path, sources: Path) -> Iterator[Place]:
             disk = stack.enter_context(Disk.mounted(folder / "disk", 600))
         home = _home((disk.folder if disk else folder) / "home", sources)
         faults = (*ANYWHERE, clock_set_back, *([full_disk] if disk else []))
-        yield Place(home=home, study=study, folder=folder, disk=disk, faults=faults)
+        yield Place(name="alone", home=home, study=study, folder=folder, disk=disk, faults=faults)
 
 
 @contextmanager
 def served(folder: Path, study: Path, sources: Path) -> Iterator[Place]:
-    """A home whose store is an MLflow server."""
+    """A home whose store is an MLflow server, on a Postgres where there is one."""
     folder.mkdir()
-    server = Server(folder)
     with ExitStack() as stack:
+        database = stack.enter_context(running(synchronous_commit="on")) if programs() else None
+        server = Server(folder, database.create("mlflow") if database else None)
         stack.callback(server.kill)
         server.start()
         server.wait()
         home = replace(_home(folder / "home", sources), tracking_uri=server.uri)
-        yield Place(home=home, study=study, folder=folder, server=server, faults=SERVED)
+        faults = (*ANYWHERE, mlflow_server, store_away, *([postgres] if database else []))
+        yield Place(
+            name="MLflow server on Postgres" if database else "MLflow server",
+            home=home,
+            study=study,
+            folder=folder,
+            server=server,
+            database=database,
+            faults=faults,
+        )
 
 
 def _home(root: Path, sources: Path) -> Home:
@@ -167,6 +180,14 @@ def store_away(run: Running, place: Place) -> bool:
     return _store_away(place, 60)
 
 
+def postgres(run: Running, place: Place) -> bool:
+    """Killed, and started again at once."""
+    assert place.database is not None
+    place.database.kill()
+    place.database.start()
+    return True
+
+
 def _store_away(place: Place, seconds: float) -> bool:
     assert place.server is not None
     place.server.kill()
@@ -182,4 +203,3 @@ def _later(place: Place, seconds: float, happens: Callable[[], None]) -> None:
 
 
 ANYWHERE: tuple[Fault, ...] = (a_worker, the_flow, flow_and_workers, prefect_server, ctrl_c, sigterm, another_starter)
-SERVED: tuple[Fault, ...] = (*ANYWHERE, mlflow_server, store_away)

@@ -72,7 +72,7 @@ def disturbed(place: Place, faults: Iterator[tuple[Fault, float]]) -> Iterator[s
         assert before.items() <= now.items(), "what was finished is as it was"
         if fault and family is not None:
             last = run.lines[-1].strip() if run.lines else ""
-            told = {"where": "served" if place.server else "alone", "fault": fault.__name__, "after": round(after, 1)}
+            told = {"where": place.name, "fault": fault.__name__, "after": round(after, 1)}
             yield json.dumps(told | {"exit": code, "new": len(now) - len(before), "said": last[:200]})
         before = now
 
