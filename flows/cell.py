@@ -11,6 +11,7 @@ from pydantic import Field
 
 import kdrec
 from flows import pool
+from flows.artifacts import explained
 from flows.conduct import conduct, known_trials
 from flows.fanout import home_of
 from flows.life import alive
@@ -28,6 +29,7 @@ Version = Annotated[
 StudentName = Annotated[str, Field(title="Student", description="A student of the study.")]
 
 
+@explained
 @flow(name="cell", flow_run_name="{task}-{student}", task_runner=ThreadPoolTaskRunner(), persist_result=False)
 def cell(
     study: StudyName,

@@ -1,7 +1,7 @@
-"""The command `python -m flows.study`: a study on this machine, with nothing set up before.
+"""The commands `python -m flows.study` and `python -m flows.refresh`: on this machine, with nothing set up before.
 
-Without a Prefect server of the user's (`PREFECT_API_URL`) one is started for the time of the study, with its database
-under the kdrec home. Exit codes: 0 done, 2 the user or the world has to put something right, 130 interrupted.
+Without a Prefect server of the user's (`PREFECT_API_URL`) one is started for the time of the command, with its
+database under the kdrec home. Exit codes: 0 done, 2 the user or the world has to put something right, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from http.client import HTTPException
 from types import FrameType
 from typing import Final
@@ -35,11 +36,25 @@ def main(words: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     asked = _parser().parse_args(words)
     home = Home.at(asked.home) if asked.home else Home.from_env()
+    return _ended(lambda: _run(asked, home))
+
+
+def refresh(words: list[str] | None = None) -> int:
+    """Run the command `python -m flows.refresh`; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.refresh",
+        description="Recommend anew for all that the history knows, and say what changed.",
+    )
+    parser.add_argument("--home", metavar="DIR", help="folder of studies, caches and history (KDREC_HOME, or ./.kdrec)")
+    asked = parser.parse_args(words)
+    return _ended(lambda: _refresh(Home.at(asked.home) if asked.home else Home.from_env()))
+
+
+def _ended(run: Callable[[], None]) -> int:
+    """Exit code of a command, after one sentence where it was refused or stopped."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        _run(asked, home)
-        if not asked.quiet:
-            print(_next_steps(pieces.find_study(asked.study), asked.home))  # noqa: T201
+        run()
     except KdrecError as error:
         print(f"kdrec: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -56,14 +71,9 @@ def _run(asked: argparse.Namespace, home: Home) -> None:
     pieces.check(study)
     if not asked.quiet:
         print(f"Study {study.name}: starting, with all that is made under {home.root}", flush=True)  # noqa: T201
-    if "PREFECT_LOGGING_LEVEL" not in os.environ:  # all of the log still goes to the run's page
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    url = os.environ.get("PREFECT_API_URL")
-    if asked.cells_on and not url:
+    if asked.cells_on and not os.environ.get("PREFECT_API_URL"):
         raise KdrecError("--cells-on needs the Prefect server that knows the deployment: set PREFECT_API_URL")
-    server = None if url else _embedded(home)
-    if url:
-        _check_answers(url)
+    server = _server(home)
     Store.open(home)  # an unreachable store is told at once, and a new one is made while the server starts
     from flows.study import study as flow
 
@@ -77,6 +87,8 @@ def _run(asked: argparse.Namespace, home: Home) -> None:
         ranks=asked.ranks,
         quiet=asked.quiet,
     )
+    if not asked.quiet:
+        print(_next_steps(study, asked.home))  # noqa: T201
 
 
 def _next_steps(study: Study, home: str | None) -> str:
@@ -92,6 +104,26 @@ def _next_steps(study: Study, home: str | None) -> str:
             f"  {make} ui",
         )
     )
+
+
+def _refresh(home: Home) -> None:
+    server = _server(home)
+    Store.open(home)
+    from flows.refresh import refresh as flow
+
+    if server is not None:
+        server.wait_until_ready()
+    flow(home=str(home.root))
+
+
+def _server(home: Home) -> EmbeddedServer | None:
+    """See to it that Prefect has a server: the user's, which has to answer, or one of our own, which is starting."""
+    if "PREFECT_LOGGING_LEVEL" not in os.environ:  # all of the log still goes to the run's page
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    if url := os.environ.get("PREFECT_API_URL"):
+        _check_answers(url)
+        return None
+    return _embedded(home)
 
 
 def _embedded(home: Home) -> EmbeddedServer:

@@ -15,18 +15,19 @@ from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 
 from flows import fanout, pieces
+from flows.artifacts import Bar, key_of
 from flows.fanout import FanOut
 from flows.pieces import Outcome, Piece
 from flows.pool import CellDeployment
 from flows.progress import Board, Log, Outlet, Quiet, Show, Terminal
 from flows.reference import Reference, best_of
 from flows.workers import Workers, usable_cores
-from kdrec import history, question, report
+from kdrec import history, question, refresh, report
 from kdrec.errors import KdrecError
 from kdrec.home import Home
 from kdrec.shelf import Shelf
 from kdrec.studies import Cell, Study
-from kdrec.tracking import Store
+from kdrec.tracking import Store, bulletin_note
 
 
 def conduct(
@@ -63,7 +64,7 @@ def conduct(
     outcomes, failures = _work_off(plan, workers or (1 if several else usable_cores()), outlet)
     question.sync(home, always=True)  # so that the next suggestion need not open the store
     found = [outcomes[str(cell)] for cell in cells if str(cell) in outcomes]
-    _show(study, found, before, outlet)
+    _show(study, found, before, home, outlet)
     for name, error in failures.items():
         raise KdrecError(f"{name}: {error}") if isinstance(error, KdrecError) else error
     return found
@@ -104,9 +105,11 @@ def send(study: Study, name: str, home: Home, deployment: str, *, quiet: bool = 
     with get_client(sync_client=True) as client:
         pool = CellDeployment(client, deployment, lambda cell: fanout.parameters(name, cell, home))
         cells = fanout.one_of_each_task_first(pieces.cut(study, home))
-        done = FanOut(study, home, pool, outlet.say).run(cells)
+        fan = FanOut(study, home, pool, outlet.say)
+        with Bar(*_bar(study), lambda: fan.n_ended() / len(cells)):
+            done = fan.run(cells)
     question.sync(home, always=True)  # so that the next suggestion need not open the store
-    _sum_up(study, done.found, outlet)
+    _sum_up(study, done.found, home, outlet)
     if done.failed:
         raise fanout.refusal(done.failed, len(cells))
     return list(done.found.values())
@@ -152,7 +155,8 @@ def _work_off(plan: tuple[Piece, ...], workers: int, outlet: Outlet) -> tuple[di
         elif board.hear(told):
             moved(told.piece)
 
-    with outlet.screen(board) as moved, Workers(min(workers, len(plan)), pieces.do, hear) as crew:
+    bar = Bar(*_bar(plan[0].study, [piece.name for piece in plan if piece.role == "cell"]), board.share)
+    with bar, outlet.screen(board) as moved, Workers(min(workers, len(plan)), pieces.do, hear) as crew:
         runs: dict[str, PrefectFuture[None]] = {}
         for piece in plan:
             run = task(work, name=piece.role, task_run_name=piece.name, cache_policy=NO_CACHE, persist_result=False)
@@ -173,22 +177,36 @@ def _in_groups(plan: tuple[Piece, ...]) -> list[Piece]:
     return [piece for teacher in teachers for piece in (teacher, *(p for p in plan if p.needs == teacher.name))]
 
 
-def _show(study: Study, found: list[Outcome], before: Collection[str], outlet: Outlet) -> None:
+def _show(study: Study, found: list[Outcome], before: Collection[str], home: Home, outlet: Outlet) -> None:
     """Tables of all cells, then their sum."""
     if found:
         outlet.show(report.cells_table(found))
-    _sum_up(study, {outcome.cell: Reference.of(outcome, before) for outcome in found}, outlet)
+    _sum_up(study, {outcome.cell: Reference.of(outcome, before) for outcome in found}, home, outlet)
 
 
-def _sum_up(study: Study, found: Mapping[Cell, Reference], outlet: Outlet) -> None:
-    """How many trials were new, and the best of each cell where Prefect's page shows it."""
+def _sum_up(study: Study, found: Mapping[Cell, Reference], home: Home, outlet: Outlet) -> None:
+    """How many trials were new; what to do next and the best of each cell where Prefect's page shows it."""
     if not found:
         return
     new, old = (sum(getattr(one, name) for one in found.values()) for name in ("new", "found"))
     outlet.show(f"Study {study.name}: {new + old} trials, {new} new and {old} found in the store.")
-    create_markdown_artifact(best_of(found), key=_slug(study.name), description=f"Study {study.name}")
+    text = f"## The best of what was tried\n\n{best_of(found)}"
+    try:
+        advice = refresh.advise(study, {cell: one.run_id for cell, one in found.items()}, home)
+        text = f"## What to do next\n\n{bulletin_note(advice, ())}\n\n{text}"
+    except KdrecError as error:
+        outlet.say(f"The trials are done, and no suggestion could be made of them: {error}.")
+    part = _part(study, map(str, found))
+    create_markdown_artifact(text, key=key_of("study", study.name, *part), description=f"Study {study.name}")
 
 
-def _slug(name: str) -> str:
-    """The key of an artifact: lower-case letters, digits and dashes."""
-    return "-".join(filter(None, "".join(c if c.isalnum() and c.isascii() else "-" for c in name.lower()).split("-")))
+def _bar(study: Study, cells: Iterable[str] = ()) -> tuple[str, str]:
+    """Key and description of the bar of a study, or of a cell of it."""
+    part = _part(study, cells)
+    return key_of("study", study.name, *part, "progress"), " ".join(("Study", study.name, *part))
+
+
+def _part(study: Study, cells: Iterable[str]) -> tuple[str, ...]:
+    """The one cell that is done here of a study of several: its artifacts are its own."""
+    names = tuple(cells)
+    return names if len(names) == 1 and len(study.cells()) > 1 else ()

@@ -180,6 +180,10 @@ class FanOut:
             failed={cell: self._failed[cell] for cell in order if cell in self._failed},
         )
 
+    def n_ended(self) -> int:
+        """How many cells have come to their end, whatever it was."""
+        return len(self._found) + len(self._failed)
+
     def _send(self, cell: Cell, key: str, crashes: int = 0) -> None:
         run = self._patiently(lambda: self.pool.living(key))
         if run is not None:

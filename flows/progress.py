@@ -7,6 +7,7 @@ quiet sees results alone.
 from __future__ import annotations
 
 import math
+import operator
 import sys
 import threading
 import time
@@ -117,6 +118,16 @@ class Board:
             return None
         ways = [known[name] + known.get(state.piece.needs or "", 0.0) for name, state in self._states.items()]
         return max(sum(known.values()) / self._workers, *ways)
+
+    def share(self) -> float:
+        """How much of the work is done, from 0 to 1; what failed takes no more."""
+        with self._lock:
+            sizes = [state.piece.units * state.piece.cost for state in self._states.values()]
+            parts = [
+                1.0 if state.state in ("done", "failed") else min(1.0, state.done / max(1, state.expected))
+                for state in self._states.values()
+            ]
+        return sum(map(operator.mul, sizes, parts)) / (sum(sizes) or 1.0)
 
     def _pace(self) -> float | None:
         """Seconds that a unit of cost took over all pieces: summed once an answer, as a thousand pieces ask for it."""

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from flows.pieces import Outcome
 from kdrec.studies import Cell
+from kdrec.tracking.notes import escaped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,8 @@ def best_of(found: Mapping[Cell, Reference]) -> str:
     """The best of every cell as a Markdown table, for a page of Prefect's."""
     lines = ["| cell | best configuration | validation | test | MLflow run |", "|---|---|---|---|---|"]
     for cell, one in found.items():
-        lines.append(f"| {cell} | {one.best} | {_shown(one.val_score)} | {_shown(one.test_score)} | {one.run_id} |")
+        names, scores = (escaped(str(cell)), escaped(one.best)), (_shown(one.val_score), _shown(one.test_score))
+        lines.append(f"| {' | '.join((*names, *scores, one.run_id))} |")
     return "\n".join(lines)
 
 

@@ -9,20 +9,25 @@ if __name__ == "__main__":  # the command line sets the scene before Prefect is 
 
     sys.exit(main())
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
+from flows.artifacts import explained
 from flows.conduct import conduct, send
-from flows.pieces import Outcome, find_study
+from flows.pieces import STUDIES, Outcome, find_study
 from flows.reference import Reference
 from kdrec.errors import BadArgument
 from kdrec.home import Home
 
+KnownStudy = Literal[tuple(sorted(file.stem for file in STUDIES.glob("*.toml")))]  # type: ignore[valid-type]
+"""Choices of a form, as they were when this was imported."""
+
 StudyName = Annotated[
-    str, Field(title="Study", description="Name of a file under flows/studies, or the path of a study file.")
+    KnownStudy | str,
+    Field(title="Study", description="Name of a file under flows/studies, or the path of a study file."),
 ]
 HomeFolder = Annotated[
     str | None,
@@ -45,6 +50,7 @@ Ranks = Annotated[
 ]
 
 
+@explained
 @flow(name="study", flow_run_name="{study}", task_runner=ThreadPoolTaskRunner(), persist_result=False)
 def study(
     study: StudyName = "quickstart",

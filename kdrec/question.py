@@ -128,6 +128,12 @@ def understand(asked: Asked, student: str, past: History, home: Home) -> Underst
     return Understood(features=replace(found, **sizes), metric=metric)  # type: ignore[arg-type]
 
 
+def remembered(task: str, student: str, past: History) -> TaskFeatures:
+    """What the history knows of one of its tasks, whatever its name looks like, and of the student asked about."""
+    sizes = _sizes(student, past)
+    return replace(_remembered(task, student, past, sizes["teacher_params"]), **sizes)  # type: ignore[arg-type]
+
+
 def read_features(path: Path, name: str | None = None) -> TaskFeatures:
     """Read meta-features from a JSON object; `name` is the task's name when the file gives none."""
     try:

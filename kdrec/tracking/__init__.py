@@ -6,6 +6,7 @@ package does not import MLflow.
 """
 
 from kdrec.errors import redacted
+from kdrec.tracking.bulletins import bulletin_note
 from kdrec.tracking.made import CellMade, Made, TeacherMade
 from kdrec.tracking.notes import cell_note, closing_note, escaped
 from kdrec.tracking.recorded import Recorded
@@ -20,6 +21,7 @@ __all__ = [
     "Store",
     "TeacherMade",
     "Version",
+    "bulletin_note",
     "cell_note",
     "closing_note",
     "escaped",

@@ -1,4 +1,4 @@
-"""What a search that asks the recommender writes to its cell's parent run: each decision, and the history it knew.
+"""What is written of advice to a cell's parent run: each decision of a search, the history it knew, the latest answer.
 
 The history is pinned when the search begins, as short words in an artifact: a search that is run again, after a kill or
 years later, is advised from the same past and so decides the same, whatever other cells have done meanwhile.
@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from kdrec.bulletin import AHEAD, Line
 from kdrec.errors import StoreError
 from kdrec.tracking.ledger import Ledger
 from kdrec.tracking.runs import key_of
@@ -19,6 +20,9 @@ from kdrec.types import Decision, Gain, History, KDConfig, NextTrial, Suggestion
 
 DECISIONS: Final = "decisions.json"
 PINNED: Final = "history.json"
+SUGGESTION: Final = "suggestion.json"
+SUGGESTED: Final = "kdrec.suggested"
+VERDICT: Final = "kdrec.verdict"
 WORD: Final = 16
 """Letters that stand for a trial in the pinned history: 10,000 trials are 190 kB, and no two are mistaken."""
 
@@ -39,6 +43,15 @@ def write_decisions(ledger: Ledger, run_id: str, decisions: Sequence[Decision]) 
     text = json.dumps([decision.to_dict() for decision in decisions], indent=1, allow_nan=False)
     with ledger.asking("storing the decisions of a cell"):
         ledger.client.log_text(run_id, text, DECISIONS)
+
+
+def write_suggestion(ledger: Ledger, run_id: str, answer: Suggestion) -> None:
+    """Write an answer in place of an earlier one: whole as an artifact, and what a table of runs can show and sort."""
+    line = Line.of(answer, n_trials=0)
+    with ledger.asking("storing a suggestion"):
+        ledger.client.log_text(run_id, json.dumps(answer.to_dict(), indent=1, allow_nan=False), SUGGESTION)
+    tags = {SUGGESTED: line.config, VERDICT: line.verdict}
+    ledger.write(run_id, metrics=[(f"gain_of_{AHEAD}_more", line.gain, 0)], tags=tags)
 
 
 def read_decision(values: Mapping[str, Any]) -> Decision:

@@ -13,11 +13,13 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, Self
 
+from kdrec.bulletin import Bulletin
 from kdrec.errors import BadArgument, MismatchError, StoreError
 from kdrec.home import Home
 from kdrec.outcome import Outcome
+from kdrec.tracking.bulletins import last_bulletin, write_bulletin
 from kdrec.tracking.connect import connect
-from kdrec.tracking.decisions import pinned_history, write_decisions
+from kdrec.tracking.decisions import pinned_history, write_decisions, write_suggestion
 from kdrec.tracking.ledger import Ledger, Measurement, now_milliseconds
 from kdrec.tracking.made import Made, made
 from kdrec.tracking.notes import escaped, study_note, trial_name
@@ -54,6 +56,7 @@ from kdrec.types import (
     Decision,
     History,
     KDConfig,
+    Suggestion,
     TaskFeatures,
     TeacherChoice,
     Training,
@@ -362,6 +365,18 @@ class Store:
     def log_page(self, study: str, page: str) -> str:
         """Keep the page of a study as the artifact ``report.html`` of the run ``report of STUDY``; returns its id."""
         return write_page(self.ledger, self.ledger.experiments(), study, page)
+
+    def log_suggestion(self, run_id: str, answer: Suggestion) -> None:
+        """Keep the latest answer for a cell beside its trials: artifact, tags and a metric of its parent run."""
+        write_suggestion(self.ledger, run_id, answer)
+
+    def bulletin(self) -> Bulletin | None:
+        """The table of recommendations published last; None where there was none."""
+        return last_bulletin(self.ledger)
+
+    def log_bulletin(self, bulletin: Bulletin, told: Sequence[str]) -> str:
+        """Publish a table of recommendations and what changed in it, in a run of its own; returns the run's id."""
+        return write_bulletin(self.ledger, bulletin, told)
 
     def _adopted(self, study: str, found: Any) -> str:
         """Id of an experiment that exists: ours, or empty and therefore free to use."""

@@ -1,0 +1,116 @@
+"""From what is new in a store to the table of recommendations that is published beside it, and what changed in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import kdrec
+from kdrec import history, question, recommend, studies
+from kdrec.bulletin import Bulletin, Cell, Line, changes
+from kdrec.home import Home
+from kdrec.space import Space
+from kdrec.tracking import Store
+from kdrec.types import History, Suggestion
+
+Watch = Callable[[int, int, str], object]
+"""Told how many of how many cells are answered, and the name of the last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refreshed:
+    """What a refresh came to; without a `run_id` nothing was new, and nothing was written.
+
+    `n_new` trials were not in the local history before.
+    """
+
+    bulletin: Bulletin
+    changes: tuple[str, ...]
+    n_new: int
+    run_id: str | None
+
+
+def refresh(home: Home, watch: Watch) -> Refreshed:
+    """Sync the history, ask the recommender about every task and student of it, and publish what is new.
+
+    Parameters
+    ----------
+    home : Home
+        Whose history and store. One refresh of a home is made at a time.
+    watch : callable
+        Told of every answer: they take a second or two each.
+
+    Returns
+    -------
+    Refreshed
+        Of an unchanged history and kdrec at once, with the table published before.
+    """
+    from filelock import FileLock
+
+    with FileLock(home.folder("locks") / "refresh.lock"):
+        n_new = question.sync(home, always=True)
+        own, store = history.load(home), Store.open(home)
+        past, before = history.with_shipped(own), store.bulletin()
+        state = digest(past)
+        if before is not None and before.is_of(state, kdrec.__version__):
+            return Refreshed(bulletin=before, changes=(), n_new=n_new, run_id=None)
+        after = Bulletin(history=state, version=kdrec.__version__, lines=tuple(_lines(own, past, watch)))
+        told = changes(before, after) if before or after.lines else ()
+        run_id = store.log_bulletin(after, told) if told else None
+        question.sync(home, always=True)  # sees what was just written, so that the next answer need not open the store
+        return Refreshed(bulletin=after, changes=told, n_new=n_new, run_id=run_id)
+
+
+def answers(past: History, cells: Iterable[Cell], space: Space | None = None) -> Iterator[Suggestion]:
+    """Ask about tasks and students of a history."""
+    for task, student in cells:
+        features = question.remembered(task, student, past)
+        yield recommend.suggest(question.without_namesakes(past, features), features, student, space=space)
+
+
+def advise(study: studies.Study, cells: Mapping[studies.Cell, str], home: Home) -> Bulletin:
+    """Ask about the searched cells of a study, and keep each answer beside the trials it rests on.
+
+    Parameters
+    ----------
+    study : Study
+        Its knob space is the one that is answered for, unless it lists its configurations.
+    cells : mapping of Cell to str
+        Run ids of the cells in the store; their trials are in the synced history.
+    home : Home
+        Whose history and store.
+    """
+    own, store = history.load(home), Store.open(home)
+    n_trials = _counted(own)
+    runs = {(cell.task, cell.student): run_id for cell, run_id in cells.items()}
+    asked = [cell for cell in runs if cell in n_trials]
+    lines = []
+    for answer in answers(history.with_shipped(own), asked, study.space if study.search != "listed" else None):
+        cell = answer.task, answer.student
+        store.log_suggestion(runs[cell], answer)
+        lines.append(Line.of(answer, n_trials[cell]))
+    question.sync(home, always=True)
+    return Bulletin(history="", version=kdrec.__version__, lines=tuple(lines))
+
+
+def digest(past: History) -> str:
+    """A word for all that an answer rests on, in whatever order."""
+    rows = sorted(json.dumps(trial.to_row(), sort_keys=True) for trial in past)
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def _lines(own: History, past: History, watch: Watch) -> Iterator[Line]:
+    n_trials = _counted(own)
+    cells = sorted(n_trials)
+    for number, answer in enumerate(answers(past, cells), start=1):
+        line = Line.of(answer, n_trials[answer.task, answer.student])
+        watch(number, len(cells), line.name)
+        yield line
+
+
+def _counted(own: History) -> Counter[Cell]:
+    """Finished trials of every cell."""
+    return Counter((trial.task, trial.student) for trial in own)
