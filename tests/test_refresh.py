@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,26 @@ def test_a_refresh_publishes_what_is_new_once(home: Home, store: Store) -> None:
     assert store.trials()[0], "a table is no trial, and its experiment no study"
     with pytest.raises(Exception, match="no study 'kdrec recommendations'"):
         store.outcome("kdrec recommendations")
+
+
+def test_a_study_has_saved_views_of_what_is_written_and_a_deleted_one_stays_away(home: Home, store: Store) -> None:
+    client, number = MlflowClient(home.tracking_uri), store.experiment("viewed")
+    record(store, "viewed", DEFAULT_CONFIG, 80.0)
+    (run,) = [run for run in client.search_runs([number]) if run.data.tags["kdrec.kind"] == "trial"]
+    view = json.loads(client.get_experiment(number).tags["mlflow.sharedViewState.kdrec-trials"])
+    kind, _, packed = view["state"].partition(";")
+    state = json.loads(zlib.decompress(base64.b64decode(packed)))
+    assert kind == "deflate"
+    assert [found.info.run_id for found in client.search_runs([number], state["searchFilter"])] == [run.info.run_id]
+    written = {f"params.`{name}`" for name in run.data.params} | {f"tags.`{name}`" for name in run.data.tags}
+    written |= {f"metrics.`{name}`" for name in run.data.metrics}
+    assert {*state["selectedColumns"], state["orderByKey"]} <= written
+    client.delete_experiment_tag(number, "mlflow.sharedViewState.kdrec-trials")
+    store.experiment("viewed")
+    assert "mlflow.sharedViewState.kdrec-trials" not in client.get_experiment(number).tags
+    client.delete_experiment_tag(number, "kdrec.views")  # as in a study of before there were any
+    store.experiment("viewed")
+    assert "mlflow.sharedViewState.kdrec-trials" in client.get_experiment(number).tags
 
 
 def test_half_a_table_is_no_ones_last_and_a_damaged_one_is_refused(home: Home, store: Store) -> None:

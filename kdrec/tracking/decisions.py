@@ -12,17 +12,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from kdrec.bulletin import AHEAD, Line
+from kdrec.bulletin import Line
 from kdrec.errors import StoreError
 from kdrec.tracking.ledger import Ledger
 from kdrec.tracking.runs import key_of
+from kdrec.tracking.views import AHEAD_METRIC, SUGGESTED, VERDICT
 from kdrec.types import Decision, Gain, History, KDConfig, NextTrial, Suggestion, Trial
 
 DECISIONS: Final = "decisions.json"
 PINNED: Final = "history.json"
 SUGGESTION: Final = "suggestion.json"
-SUGGESTED: Final = "kdrec.suggested"
-VERDICT: Final = "kdrec.verdict"
 WORD: Final = 16
 """Letters that stand for a trial in the pinned history: 10,000 trials are 190 kB, and no two are mistaken."""
 
@@ -51,7 +50,7 @@ def write_suggestion(ledger: Ledger, run_id: str, answer: Suggestion) -> None:
     with ledger.asking("storing a suggestion"):
         ledger.client.log_text(run_id, json.dumps(answer.to_dict(), indent=1, allow_nan=False), SUGGESTION)
     tags = {SUGGESTED: line.config, VERDICT: line.verdict}
-    ledger.write(run_id, metrics=[(f"gain_of_{AHEAD}_more", line.gain, 0)], tags=tags)
+    ledger.write(run_id, metrics=[(AHEAD_METRIC, line.gain, 0)], tags=tags)
 
 
 def read_decision(values: Mapping[str, Any]) -> Decision:

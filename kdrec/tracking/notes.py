@@ -41,10 +41,10 @@ def trial_name(config: KDConfig, seed: int) -> str:
 def study_note(study: str) -> str:
     """Description of an experiment: how to read what is in it."""
     return (
-        f"Study **{escaped(study)}** of kdrec: which knowledge-distillation configuration to use.\n\n"
+        f"Study {escaped(study)} of kdrec: which knowledge-distillation configuration to use.\n\n"
         "- One parent run per cell (task/student) and one child run per trial; teachers have runs of their own.\n"
-        "- A trial is named by distance, teacher, alpha, tau_t/tau_s and seed, which are also its only params: select "
-        "trials and *Compare* to see what differs, and choose `val_score` and the params under *Columns*.\n"
+        "- A trial is named by distance, teacher, alpha, tau_t/tau_s and seed, which are also its only params: *Views* "
+        "holds a table of all trials and one of the cells; select trials and *Compare* to see what differs.\n"
         "- `val_score` and `test_score` are the metric of the task, 0-100, higher is better; no choice sees the test.\n"
         "- `kdrec.status`: started, completed, diverged (kept as evidence), failed, replaced."
     )

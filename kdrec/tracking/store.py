@@ -50,6 +50,7 @@ from kdrec.tracking.runs import (
     trial_of,
 )
 from kdrec.tracking.teachers import write_teacher
+from kdrec.tracking.views import VIEWS, view_tags
 from kdrec.types import (
     SCHEMA_VERSION,
     Candidate,
@@ -123,7 +124,7 @@ class Store:
             if found is None:
                 remote = self.ledger.home.tracking_uri.startswith(("http://", "https://"))
                 root = None if remote else (self.ledger.home.artifacts / study).as_uri()
-                tags = {SCHEMA: str(SCHEMA_VERSION), NOTE: study_note(study)}
+                tags = {SCHEMA: str(SCHEMA_VERSION), NOTE: study_note(study), **view_tags()}
                 try:
                     return str(self.ledger.client.create_experiment(study, artifact_location=root, tags=tags))
                 except MlflowException as error:
@@ -387,10 +388,20 @@ class Store:
         experiment_id = str(found.experiment_id)
         if SCHEMA in found.tags:
             check_schema(found.tags[SCHEMA], f"experiment {study!r}")
+            self._give_views(experiment_id, found)
             return experiment_id
         with self.ledger.asking("opening an experiment"):
             if self.ledger.client.search_runs([experiment_id], max_results=1):
                 raise StoreError(f"the experiment {study!r} holds runs that are not kdrec's; rename the study")
             self.ledger.client.set_experiment_tag(experiment_id, NOTE, study_note(study))
             self.ledger.client.set_experiment_tag(experiment_id, SCHEMA, str(SCHEMA_VERSION))
+        self._give_views(experiment_id, found)
         return experiment_id
+
+    def _give_views(self, experiment_id: str, found: Any) -> None:
+        """Give an experiment that was made without them its saved views, once."""
+        if VIEWS in found.tags:
+            return
+        with self.ledger.asking("saving views of an experiment"):
+            for name, value in view_tags().items():
+                self.ledger.client.set_experiment_tag(experiment_id, name, value)

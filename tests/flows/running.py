@@ -16,12 +16,12 @@ REPOSITORY = Path(__file__).parent.parent.parent
 
 
 class Running:
-    """`python -m flows.study` in a process group of its own, heard line by line."""
+    """`python -m flows.study` (or another) in a process group of its own, heard line by line."""
 
-    def __init__(self, *words: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *words: str, environment: Mapping[str, str] | None = None, module: str = "flows.study") -> None:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "flows.study", *words],
+            [sys.executable, "-m", module, *words],
             cwd=REPOSITORY,
             env=clean | dict(environment or {}),
             stdout=subprocess.PIPE,

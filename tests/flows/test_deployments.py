@@ -38,5 +38,16 @@ def test_the_four_commands_of_the_readme_run_a_study_on_a_worker(
     assert len(trials) == 5
     assert "Study mini: 5 trials, 5 new and 0 found in the store." in log.read_text(encoding="utf-8")
     assert {run["name"] for run in prefect.ask("task_runs")} == {"questions/minilm", "questions/tiny"}
-    (artifact,) = prefect.ask("artifacts")
-    assert "| questions/tiny |" in str(artifact["data"])
+    shown = {one["key"]: one["data"] for one in prefect.ask("artifacts")}
+    assert shown.keys() == {"study-mini", "study-mini-progress"}
+    assert "| questions/tiny |" in shown["study-mini"]
+    assert "| questions | tiny |" in shown["study-mini"], "what to do next stands there as well"
+    assert float(shown["study-mini-progress"]) == 100
+    forms = {one["entrypoint"]: one["parameter_openapi_schema"]["properties"] for one in prefect.ask("deployments")}
+    assert {"flows.study.study", "flows.cell.cell", "flows.refresh.refresh"} < forms.keys()
+    assert all(field["description"] for form in forms.values() for field in form.values())
+    choices, path = forms["flows.study.study"]["study"]["anyOf"]
+    assert "quickstart" in choices["enum"]
+    assert path == {"type": "string"}, "a path of a study file can be given too"
+    (nightly,) = [one["schedules"] for one in prefect.ask("deployments") if one["schedules"]]
+    assert [one["active"] for one in nightly] == [False], "nothing runs at night before it is asked for"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,21 @@ def test_a_second_run_finds_every_trial_and_shows_the_same_tables_though_its_she
     assert "Study mini: 5 trials, 0 new and 5 found in the store." in second.text
     assert tables(second.text) == tables(first.text)
     assert Store.open(shared_home).trials()[0] == before
+
+
+def test_what_a_study_found_is_recommended_by_a_refresh(first: Running, shared_home: Home) -> None:
+    run = Running("--home", str(shared_home.root), module="flows.refresh")
+    assert run.wait() == 0, run.text
+    assert "questions/tiny: asked (1 of 1)." in run.text
+    assert "published for the first time, 1 cell." in run.text
+    bulletin = Store.open(shared_home).bulletin()
+    assert bulletin is not None
+    assert [(line.name, line.n_trials) for line in bulletin.lines] == [("questions/tiny", 5)]
+    with sqlite3.connect(shared_home.root / "prefect" / "prefect.db") as database:
+        shown = dict(database.execute("SELECT key, data FROM artifact"))
+    assert {"study-mini", "recommendations", "recommendations-table"} <= shown.keys()
+    for key in ("study-mini", "recommendations"):
+        assert "| questions | tiny |" in json.loads(shown[key])
 
 
 def test_a_refused_task_is_one_sentence_at_the_end_and_keeps_no_other_from_its_end(

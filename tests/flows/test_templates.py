@@ -12,7 +12,7 @@ from kdrec.home import Home
 def test_the_templates_for_containers_are_deployments_of_the_flow_cell() -> None:
     text = (REPOSITORY / "prefect.yaml").read_text(encoding="utf-8")
     names = [one["name"] for one in yaml.safe_load(text)["deployments"]]
-    assert names == ["local"] * 3, "a template stays out of `prefect deploy --all`, whose pools must exist"
+    assert set(names) == {"local"}, "a template stays out of `prefect deploy --all`, whose pools must exist"
     lines, inside = [], False
     for line in text.splitlines():
         starts, ends = line.startswith("  # template:"), line.startswith("  # end of template")
