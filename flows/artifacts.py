@@ -72,7 +72,8 @@ class Bar:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._ended.set()
-        self._thread.join(timeout=10)
+        if kind is None:  # who was stopped does not wait
+            self._thread.join(timeout=10)
 
     def _move(self) -> None:
         """Show what has moved, and once more at the end."""
