@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 from pydantic import Field
 
+from flows.artifacts import explained
 from flows.cell import StudentName
 from flows.pieces import find_study
 from flows.study import HomeFolder
@@ -29,6 +30,7 @@ Graph = Annotated[bool, Field(title="ONNX", description="Save an ONNX graph as w
 SmallGraph = Annotated[bool, Field(title="int8", description="Save an ONNX graph in int8 as well.")]
 
 
+@explained
 @flow(name="distill", flow_run_name="{task}-{student}", persist_result=False)
 def distill(
     task: TaskName,

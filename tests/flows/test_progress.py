@@ -47,6 +47,17 @@ def tell(board: Board, piece: str, done: int, expected: int, message: str = "") 
     return board.hear(Told(piece=piece, done=done, expected=expected, message=message))
 
 
+def test_the_share_is_the_work_done_of_all_and_reaches_one_whatever_failed(tmp_path: Path) -> None:
+    board = Board(plan(tmp_path, ("trec",)), workers=1)
+    assert board.share() == 0
+    tell(board, "trec/minilm", 1, 2)
+    tell(board, "trec/tiny", 3, 12)
+    assert board.share() == pytest.approx((1 + 3) / (2 + 12))
+    board.finish("trec/minilm", "done")
+    board.finish("trec/tiny", "failed: no memory", failed=True)
+    assert board.share() == 1
+
+
 def test_the_eta_is_the_measured_speed_times_the_work_left_over_the_workers(tmp_path: Path, clock: Clock) -> None:
     board = Board(plan(tmp_path), workers=2, clock=clock)
     assert board.eta() is None, "nothing was measured yet"

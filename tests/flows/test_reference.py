@@ -3,6 +3,7 @@ from __future__ import annotations
 from flows.pieces import Outcome
 from flows.reference import Reference, best_of
 from kdrec.studies import Cell
+from kdrec.tracking.notes import escaped
 from kdrec.types import DEFAULT_CONFIG, TaskFeatures, Trial
 
 TINY = Cell(task="trec", student="tiny")
@@ -30,4 +31,4 @@ def test_a_reference_is_read_from_labels_as_it_was_written() -> None:
     assert (found.run_id, found.new, found.found, found.val_score, found.test_score) == ("abc", 1, 1, 80.5, None)
     assert Reference.from_labels({"prefect.flow.id": "x", **found.to_labels()}) == found
     assert Reference.from_labels({"prefect.flow.id": "x"}) is None
-    assert f"| trec/tiny | {DEFAULT_CONFIG.label()} | 80.50 | - | abc |" in best_of({TINY: found})
+    assert f"| trec/tiny | {escaped(DEFAULT_CONFIG.label())} | 80.50 | - | abc |" in best_of({TINY: found})
