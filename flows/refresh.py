@@ -19,6 +19,7 @@ from flows.study import HomeFolder
 from kdrec.home import Home
 from kdrec.refresh import Refreshed
 from kdrec.refresh import refresh as renew
+from kdrec.terminal import spelled
 from kdrec.tracking import bulletin_note
 
 KEY = key_of("recommendations")
@@ -37,13 +38,13 @@ def refresh(home: HomeFolder = None) -> list[str]:
 
     def watch(done: int, of: int, name: str) -> None:
         share[0] = done / of
-        outlet.say(f"{name}: asked ({done} of {of}).")
+        outlet.say(f"{spelled(name)}: asked ({done} of {of}).")
 
     with Bar(key_of(KEY, "progress"), "Cells that the recommender was asked about", lambda: share[0]):
         found = renew(place, watch)
         share[0] = 1.0
     for sentence in _summary(found):
-        outlet.say(f"{sentence}.")
+        outlet.say(f"{spelled(sentence)}.")  # a control sign in the name of a task must not speak to the terminal
     if found.run_id:
         note = bulletin_note(found.bulletin, found.changes)
         create_markdown_artifact(f"{note}\n\nMLflow run: {found.run_id}", key=KEY, description="Recommendations")
@@ -56,6 +57,5 @@ def _summary(found: Refreshed) -> list[str]:
     if not found.bulletin.lines and not found.changes:
         return ["Nothing to recommend: the history holds no trial; run a study first"]
     if not found.run_id:
-        new = f"{found.n_new} trials came, and" if found.n_new else "no trial came, and"
-        return [f"Nothing new: {new} all {len(found.bulletin.lines)} recommendations stand; no run was written"]
+        return [f"Nothing new: all {len(found.bulletin.lines)} recommendations stand, and no run was written"]
     return [*found.changes, f"Published as MLflow run {found.run_id}"]

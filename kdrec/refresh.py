@@ -22,14 +22,10 @@ Watch = Callable[[int, int, str], object]
 
 @dataclass(frozen=True, kw_only=True)
 class Refreshed:
-    """What a refresh came to; without a `run_id` nothing was new, and nothing was written.
-
-    `n_new` trials were not in the local history before.
-    """
+    """What a refresh came to; without a `run_id` nothing was new, and nothing was written."""
 
     bulletin: Bulletin
     changes: tuple[str, ...]
-    n_new: int
     run_id: str | None
 
 
@@ -51,17 +47,17 @@ def refresh(home: Home, watch: Watch) -> Refreshed:
     from filelock import FileLock
 
     with FileLock(home.folder("locks") / "refresh.lock"):
-        n_new = question.sync(home, always=True)
+        question.sync(home, always=True)
         own, store = history.load(home), Store.open(home)
         past, before = history.with_shipped(own), store.bulletin()
         state = digest(past)
         if before is not None and before.is_of(state, kdrec.__version__):
-            return Refreshed(bulletin=before, changes=(), n_new=n_new, run_id=None)
+            return Refreshed(bulletin=before, changes=(), run_id=None)
         after = Bulletin(history=state, version=kdrec.__version__, lines=tuple(_lines(own, past, watch)))
         told = changes(before, after) if before or after.lines else ()
         run_id = store.log_bulletin(after, told) if told else None
         question.sync(home, always=True)  # sees what was just written, so that the next answer need not open the store
-        return Refreshed(bulletin=after, changes=told, n_new=n_new, run_id=run_id)
+        return Refreshed(bulletin=after, changes=told, run_id=run_id)
 
 
 def answers(past: History, cells: Iterable[Cell], space: Space | None = None) -> Iterator[Suggestion]:
