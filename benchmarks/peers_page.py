@@ -26,19 +26,20 @@ the best validation accuracy of the four epochs.
 """
 READ: Final = """
 - {same}
-- TextBrewer and kdrec draw their batches in another order than the `Trainer`: their scores differ by that luck, and
+- TextBrewer and kdrec draw their batches in another order than the `Trainer`, so their scores need not be the same;
   this table is too small to rank scores.
 - kdrec took {ratio} times less CPU than the cheapest of the others. A study of many configurations gains more, because
   imports and the teacher's pass are paid once ([How fast](quickstart.md)).
 - Your code: lines of the study file for kdrec; for the others the statements of `benchmarks/peer_runs.py` and of
   what it takes from `usual.py` (rows, models, arguments, the call of the loop), without docstrings. None of those
   keeps a history of trials or chooses a teacher checkpoint.
-- *Keras by default* is `LogitsDistillation(temperature)`, its loss left at the default: see [the
-  end](#what-could-not-be-asked).
+- *Keras by default* is `LogitsDistillation(temperature)`, its loss left at the default. That is another loss
+  ([why](#what-could-not-be-asked)), and costs {lost} points here.
 """
 DEFINITIONS: Final = """
 On the same random logits (the first question: 2, 6 and 50 classes, temperatures 1, 2 and 4; the others: 6 classes),
-through each package's own code, value and gradient beside those of `kdrec.objective`. *Equal* is a largest difference
+through each package's own code, value and gradient beside those of `kdrec.objective` (of TextBrewer's cross-entropy the
+gradient: the teacher's own entropy is a constant in its value). *Equal* is a largest difference
 of at most 1e-6 (float64; Keras counts in float32). A factor is theirs over ours, given where one number says it all.
 `tests/test_peers.py` holds kdrec to the formulas as we transcribed them from these sources.
 """
@@ -52,7 +53,7 @@ QUESTIONS: Final = {
     "mse4": "MSE of logits, temperature 4: it divides logits first, ours are raw",
     "floor": "logits so far apart that probabilities fall under its floor of 1e-7, where it has no gradient",
     "mean": "`kl_div` with `reduction = 'mean'`, its default, six classes: over classes too, not over examples alone",
-    "words": "words with padding (`-100`), logits as they come: padding is in its soft loss",
+    "words": "words with padding (`-100`), logits as they come: padding is in the soft loss",
     "words_masked": "the same with its `logits_mask`",
 }
 ASKED: Final = """
@@ -74,8 +75,8 @@ SAID: Final = """
   costs something here, not that the setting leads.
 - FLAML's zero-shot rule, what was best in the nearest cell, lost more than no suggestion: it rests on the few runs of
   one cell.
-- None of the others says what further tuning would gain, or when to stop; kdrec's caution serves that ([the
-  audit](recommender.md#audit)).
+- None of the others says what further tuning would gain, or when to stop; how well kdrec does is [another
+  question](recommender.md#audit).
 """
 NOT_ASKED: Final = """
 - torchdistill's own training loop: `{torchdistill}`. It needs torchvision, which we do not install
@@ -90,9 +91,13 @@ NOT_ASKED: Final = """
   cell.
 - FLAML's greedy portfolio as it is: {unpadded}, where it comes to hold all configurations but one. The table above has
   one more row, worse than all others by 100 points, that is never chosen.
-- syne-tune's own way with holes, `use_surrogates=True`: {surrogates}.
+- syne-tune's own way with holes, `use_surrogates=True`: {surrogates}. With that set by hand, the candidates that
+  it draws differ from cell to cell, while it averages their ranks row by row.
 - KD_Lib, DistillKit and ModelOpt were not tried.
 """
+
+
+KERAS: Final = ("Keras", "Keras by default")
 
 
 def page(records: Sequence[Record], answers: Mapping[str, Any] | None) -> str:
@@ -128,7 +133,17 @@ def _taught(records: list[Record]) -> list[str]:
         f"{counted(seeds, 'seed')}, on two cores that other work kept busy "
         f"(load {min(loads):.0f} to {max(loads):.0f}), on which CPU seconds depend a little."
     )
-    return [table(header, rows, words=3), busy, READ.format(ratio=f"{ratio:.1f}", same=_same(records))]
+    return [
+        table(header, rows, words=3),
+        busy,
+        READ.format(ratio=f"{ratio:.1f}", same=_same(records), lost=_lost(by_recipe)),
+    ]
+
+
+def _lost(by_recipe: Mapping[str, list[Record]]) -> str:
+    """Points that Keras' default argument costs; a dash where it was not measured."""
+    scores = [fmean(r["score"] for r in by_recipe[name]) for name in KERAS if name in by_recipe]
+    return plain(scores[0] - scores[1], 1) if len(scores) == 2 else DASH
 
 
 def _same(records: list[Record]) -> str:
@@ -153,7 +168,7 @@ def _definitions(records: list[Record]) -> str:
 
 def _verdict(record: Record) -> str:
     if record["agrees"]:
-        return f"equal ({record['difference']:.0e})"
+        return f"equal ({record['difference']:.1e})"
     if record["factor"] is not None:
         return f"factor {record['factor']:.3g}"
     return f"differs by up to {record['difference']:.2g}"

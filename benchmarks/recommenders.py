@@ -1,17 +1,16 @@
 """First suggestions of kdrec beside those of FLAML and syne-tune, on the trials that come with kdrec.
 
     python benchmarks/peer_packages.py            # once: the others, in a folder of their own
-    python benchmarks/recommenders.py             # a minute: benchmarks/results/recommenders.json
+    python benchmarks/recommenders.py             # minutes: benchmarks/results/recommenders.json
 
 Every task is left out in turn and each of its students asked about, as `kdrec audit` does: whoever chooses gets the
 table of all other tasks, what is known of the asked task and student, and may choose among what was measured there.
 Regret is the distance to the best measured configuration of the cell, in points of the test score; standard errors are
 over tasks.
 
-FLAML and syne-tune want every configuration measured in every cell, and two in five pairs are. So both get the same
-table with its holes filled by the mean effect of the configuration over the cells that have it. Methods that know
-nothing of the asked cell (syne-tune; the head of FLAML's portfolio) are given no more. What each does with the table
-as it is stands beside it.
+FLAML and syne-tune want every configuration measured in every cell, and few are. So both get the same table with its
+holes filled by the mean effect of the configuration over the cells that have it. What each does with the table as it is
+stands beside it.
 
 Shapes: D cells, C configurations (0 is the default), J properties of a cell.
 """
