@@ -9,12 +9,17 @@ libraries (through syne-tune and FLAML, for which `xgboost-cpu` has the same mod
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-FOLDER = Path(__file__).parent.parent / ".kdrec" / "peers"
+import recipes
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / ".kdrec" / "peers"
 DISTILLATION = (
     *("torchdistill==1.1.5", "textbrewer==0.2.1.post1", "sentence-transformers==6.2.0", "keras==3.15.1"),
     *("tensorboard==2.21.0", "absl-py==2.5.1", "h5py==3.16.0", "optree==0.20.0", "namex==0.1.0"),
@@ -39,6 +44,14 @@ def use(purpose: str) -> None:
     if not folder.is_dir():
         sys.exit(f"{folder} is missing: run python benchmarks/peer_packages.py")
     sys.path.append(str(folder))
+
+
+def about() -> dict:
+    """When, on what, how busy it was, and of which kdrec: the last commit that changed it."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    words = ("git", "log", "-1", "--format=%h", "--", "kdrec")
+    commit = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    return {"date": now, "load_before": os.getloadavg()[0], **recipes.machine(), "commit": commit}
 
 
 def versions(*names: str) -> dict[str, str]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
@@ -23,10 +22,10 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 import peer_packages
 import peers_page
 import recipes
+from peer_packages import ROOT
 
 from kdrec.home import Home
 
-ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "peers.jsonl"
 RECOMMENDERS = ROOT / "benchmarks" / "results" / "recommenders.json"
 PAGE = ROOT / "docs" / "peers.md"
@@ -34,12 +33,11 @@ PEERS = ("torchdistill", "textbrewer", "keras", "sentence-transformers")
 
 
 def about() -> dict:
-    """Machine, commit, versions, and how busy the machine was."""
+    """What stands beside every result."""
     import kdrec
 
     versions = {"kdrec": kdrec.__version__, **recipes.versions(), **peer_packages.versions(*PEERS)}
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"date": now, "load_before": os.getloadavg()[0], **recipes.machine(), "versions": versions}
+    return {**peer_packages.about(), "versions": versions}
 
 
 def train(seeds: int, home: Home) -> None:

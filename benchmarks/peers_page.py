@@ -242,4 +242,4 @@ def _made_on(records: Iterable[Mapping[str, Any]]) -> str:
         key = (r.get("part", "suggestions"), r["date"][:10], r["machine"], r["commit"], versions)
         groups.setdefault(key, []).append(r["load_before"])
     rows = [(*key[:4], f"{min(loads):.0f} to {max(loads):.0f}", key[4]) for key, loads in sorted(groups.items())]
-    return table(("of", "date", "machine", "commit", "load", "versions"), rows, words=6)
+    return table(("of", "date", "machine", "kdrec of", "load", "versions"), rows, words=6)

@@ -28,14 +28,12 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean, median, stdev
 
 import numpy as np
 import pandas as pd
 import peer_packages
-import recipes
 
 from kdrec.history.replication import shipped
 from kdrec.recommend import learn
@@ -270,7 +268,7 @@ def main() -> None:
     peer_packages.use("recommenders")
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    load, history = os.getloadavg()[0], shipped()
+    about, history = peer_packages.about(), shipped()
     cells = asked(history)
     results = []
     for name, choose in METHODS.items():
@@ -278,9 +276,7 @@ def main() -> None:
         print(name, {k: v for k, v in results[-1].items() if k not in ("method", "cells")}, flush=True)
     held = [np.isfinite(as_measured(table)).mean() for _, table in cells]
     found = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "load_before": load,
-        **recipes.machine(),
+        **about,
         "versions": peer_packages.versions("flaml", "syne-tune", "xgboost-cpu", "numpy", "pandas", "scikit-learn"),
         "hash_seed": os.environ["PYTHONHASHSEED"],
         "n_trials": len(history),
