@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
@@ -80,16 +81,19 @@ def one(recipe: str, seed: int, home: Home) -> None:
 
 
 def equality() -> None:
-    """Each published loss beside kdrec's, on the same logits."""
+    """Each published loss beside kdrec's, on the same logits; exit code 1 where the answer is not the expected one."""
     import peer_equality
 
     peer_packages.use("distillation")
     said = peer_equality.loop_of_torchdistill()
     recipes.append(RESULTS, {"part": "loop", **about(), "said": said})
-    for row in peer_equality.rows():
-        record = {"part": "equality", **about(), **row}
-        recipes.append(RESULTS, record)
-        print(record["library"], record["what"], record["difference"], record["factor"], flush=True)
+    found = list(peer_equality.rows())
+    for row in found:
+        recipes.append(RESULTS, {"part": "equality", **about(), **row})
+        print(row["library"], row["what"], row["difference"], row["factor"], flush=True)
+    surprises = [f"{row['library']}: {row['what']}" for row in found if not peer_equality.as_expected(row)]
+    if surprises:
+        sys.exit(f"not as expected: {', '.join(surprises)}")
 
 
 def main() -> None:

@@ -104,7 +104,7 @@ def page(records: Sequence[Record], answers: Mapping[str, Any] | None) -> str:
     """The page of these records; of one question the newest counts."""
     trained = {(r["recipe"], r["seed"]): r for r in records if r["part"] == "train"}
     equal = {(r["library"], r["what"]): r for r in records if r["part"] == "equality"}
-    loop = next((r["said"] for r in records if r["part"] == "loop"), DASH)
+    loop = [DASH, *(r["said"] for r in records if r["part"] == "loop")][-1]
     blocks = [TITLE, "## The same student, taught by each", TAUGHT, *_taught(list(trained.values()))]
     blocks += ["## Where definitions agree, and where they differ", DEFINITIONS, _definitions(list(equal.values()))]
     blocks += ["## First suggestions", *_suggestions(answers)]
