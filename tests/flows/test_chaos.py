@@ -12,7 +12,7 @@ import random
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
@@ -45,6 +45,12 @@ def finished(home: Home) -> dict[str, Trial]:
 def results(trials: dict[str, Trial]) -> dict[str, tuple[float | None, ...]]:
     """What trials measured, to the bit, by what they are."""
     return {made.fingerprint: (made.val_score, made.val_loss, made.test_score) for made in trials.values()}
+
+
+def shuffled(rng: random.Random, faults: Sequence[Fault]) -> Iterator[Fault]:
+    """All faults in a random order, again and again: none waits long for its turn."""
+    while True:
+        yield from rng.sample(faults, len(faults))
 
 
 def strike(run: Running, place: Place, fault: Fault, after: float) -> list[psutil.Process] | None:
@@ -85,10 +91,11 @@ def test_faults_at_random_moments_lose_double_and_change_nothing(mini: Path, tmp
         assert run.wait() == 0, run.text
         seconds, undisturbed = time.monotonic() - started, results(finished(calm.home))
 
-    rng, told = random.Random(SEED), 0
+    rng, told, decks = random.Random(SEED), 0, dict[str, Iterator[Fault]]()
     for where in cycle((alone, served)):
         with where(tmp_path / f"after-{told}-{time.monotonic_ns()}", mini, sources) as place:
-            faults = iter([(rng.choice(place.faults), rng.uniform(0.5, seconds)) for _ in range(FAULTS - told)])
+            deck = decks.setdefault(place.name, shuffled(rng, place.faults))
+            faults = ((next(deck), rng.uniform(0.5, seconds)) for _ in range(FAULTS - told))
             for line in disturbed(place, faults):
                 told += 1
                 if LOG:
