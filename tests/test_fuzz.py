@@ -42,7 +42,7 @@ from kdrec.studies import Study
 from kdrec.tasks import token_store
 from kdrec.types import History, KDConfig, ModelCard, Settings, TaskFeatures, Trial
 
-CASES = int(os.environ.get("KDREC_FUZZ_CASES", "60"))
+CASES = int(os.environ.get("KDREC_FUZZ_CASES", "40"))
 FIRST = int(os.environ.get("KDREC_FUZZ_FIRST", "0"))
 ROOT = Path(__file__).parents[1]
 JSON_VALUES = tuple(v for v in VALUES if type(v) in (str, int, float, bool, list, dict) and v != 1 << 20000)

@@ -26,4 +26,5 @@ def test_every_flow_is_deployed() -> None:
         "flows.study.study",
         "flows.cell.cell",
         "flows.distill.distill",
+        "flows.refresh.refresh",
     }
