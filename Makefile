@@ -39,7 +39,7 @@ run: $(VENV)/.runtime
 	@echo "Every trial is in MLflow: 'make ui', then open http://127.0.0.1:$(PORT)"
 
 test: lint
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 chaos: $(VENV)/.dev
 	KDREC_CHAOS_FAULTS=$${KDREC_CHAOS_FAULTS:-50} $(BIN)/python -m pytest tests/flows/test_chaos.py
