@@ -162,13 +162,17 @@ def _rounded(seconds: float) -> float:
     return float(f"{seconds:.3g}")
 
 
+UNTOLD_SPREAD: Final = 1.5
+"""Deviation of log sizes where no past trial tells one."""
+
+
 @dataclass(frozen=True)
 class _Sizes:
     """What is typical of this history's tasks and students, for those that do not say."""
 
     tokens: float
-    log_size: tuple[float, float]
-    log_params: tuple[float, float]
+    log_size: tuple[float, float] | None
+    log_params: tuple[float, float] | None
     own_params: dict[str, int]
 
     @classmethod
@@ -178,38 +182,37 @@ class _Sizes:
         tokens = [f.mean_tokens for f in features if f.mean_tokens]
         typical = median(tokens) if tokens else 20.0
         sizes = [math.log(f.n_train * (f.mean_tokens or typical)) for f in features if f.n_train]
-        return cls(typical, _centre(sizes, 8.0), _centre([math.log(n) for n in own.values()], 16.0), own)
+        return cls(typical, _centre(sizes), _centre([math.log(n) for n in own.values()]), own)
 
     def effects(self, features: TaskFeatures, student: str, task: str) -> tuple[Effects, float]:
         """Effects of a cell, and the variance that its unknown features leave."""
-        doubt = 0.0
-        size, params = self.log_size[0], self.log_params[0]
-        if features.n_train:
-            size = math.log(features.n_train * (features.mean_tokens or self.tokens))
-            doubt += 0.0 if features.mean_tokens else (SLOPES[0][0] * 0.5) ** 2
-        else:
-            doubt += (SLOPES[0][0] * self.log_size[1]) ** 2
+        log_size = math.log(features.n_train * (features.mean_tokens or self.tokens)) if features.n_train else None
         n_params = self.own_params.get(student) or features.student_params
-        if n_params:
-            params = math.log(n_params)
-        else:
-            doubt += (SLOPES[1][0] * self.log_params[1]) ** 2
+        size, size_sd = _from_centre(log_size, self.log_size, 0.0 if features.mean_tokens else 0.5)
+        params, params_sd = _from_centre(math.log(n_params) if n_params else None, self.log_params, 0.0)
         return {
             ("level", ""): 1.0,
-            ("slope", "size"): size - self.log_size[0],
-            ("slope", "params"): params - self.log_params[0],
+            ("slope", "size"): size,
+            ("slope", "params"): params,
             ("task", task): 1.0,
             ("student", student): 1.0,
             ("cell", f"{task}/{student}"): 1.0,
-        }, doubt
+        }, (SLOPES[0][0] * size_sd) ** 2 + (SLOPES[1][0] * params_sd) ** 2
 
 
-def _centre(values: Sequence[float], otherwise: float) -> tuple[float, float]:
+def _centre(values: Sequence[float]) -> tuple[float, float] | None:
     """Mean and spread; a spread of at least 1 in logs, since few tasks say little of the next one."""
     if not values:
-        return otherwise, 1.5
+        return None
     middle = fmean(values)
     return middle, max(1.0, math.sqrt(fmean((value - middle) ** 2 for value in values)))
+
+
+def _from_centre(value: float | None, centre: tuple[float, float] | None, told_sd: float) -> tuple[float, float]:
+    """How far a log size is from the typical one, and the deviation of that: a size tells only beside others."""
+    if centre is None:
+        return 0.0, UNTOLD_SPREAD
+    return (0.0, centre[1]) if value is None else (value - centre[0], told_sd)
 
 
 def _loss(config: Configuration) -> str:

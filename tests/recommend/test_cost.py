@@ -92,6 +92,16 @@ def test_what_is_not_known_widens_the_interval():
     assert width(new) < width(replace(new, student_params=None), "unheard-of")
 
 
+@pytest.mark.parametrize("told", [{"n_train": 1_000_000}, {"student_params": 300_000_000}])
+def test_a_size_that_no_past_trial_has_beside_it_tells_nothing(told):
+    nothing = {"n_train": None, "mean_tokens": None, "student_params": None}
+    history = History(tuple(replace(t, features=replace(t.features, **nothing)) for t in past(range(5))))
+    asked = replace(features(6), **nothing)
+    with_size, without = (learn_cost(history, f, "new").trial(MSE) for f in (replace(asked, **told), asked))
+    assert with_size == without
+    assert with_size.lo80 < rule(4, "tiny", MSE) < with_size.hi80
+
+
 def test_one_group_worked_by_hand():
     """Nothing but two equal trials: every effect stays where its prior is, except along the one sum they measure.
 
