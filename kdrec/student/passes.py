@@ -60,23 +60,26 @@ def logits_on(forward: Forward, split: Encoded, pad_id: int) -> npt.NDArray[np.f
     return logits_RC
 
 
-def speed(forward: Forward, split: Encoded, pad_id: int) -> Speed:
-    """How fast a model is on the first texts of a split: tokens to logits, padded to the longest of a batch."""
-    single = _seconds(forward, _batches(split, pad_id, 1, N_SINGLE))
-    large = _batches(split, pad_id, LARGE, N_LARGE)
-    return Speed(
-        milliseconds=1000 * single,
-        texts_per_second=len(large[0]["input_ids"]) / _seconds(forward, large),
-    )
+def speeds(models: Sequence[Forward], split: Encoded, pad_id: int) -> list[Speed]:
+    """How fast models are on the first texts of a split: tokens to logits, padded to the longest of a batch.
+
+    They take turns at every batch, so what else the machine does meanwhile falls on all of them.
+    """
+    single = _seconds(models, _batches(split, pad_id, 1, N_SINGLE))
+    large = _seconds(models, _batches(split, pad_id, LARGE, N_LARGE))
+    return [
+        Speed(milliseconds=1000 * one, texts_per_second=LARGE / many) for one, many in zip(single, large, strict=True)
+    ]
 
 
 def method() -> str:
-    """How `speed` measures, in one sentence for the card."""
+    """How `speeds` measures, in one sentence for the card."""
     threads = "1 thread" if torch.get_num_threads() == 1 else f"{torch.get_num_threads()} threads"
     return (
         f"CPU, {threads}; the forward pass alone, from tokens to logits, on texts of the validation split, padded to "
         f"the longest of a batch; median of {N_SINGLE} single texts and of {N_LARGE} batches of {LARGE}, after "
-        f"{WARM_UP} passes of each that do not count; whatever else the machine does is in them"
+        f"{WARM_UP} passes of each that do not count; the models took turns, text by text, so that whatever else the "
+        "machine did fell on all of them"
     )
 
 
@@ -86,12 +89,15 @@ def _batches(split: Encoded, pad_id: int, size: int, n: int) -> list[dict[str, t
     return [batches.collate(split, some, pad_id=pad_id).inputs() for some in rows]
 
 
-def _seconds(forward: Forward, inputs: Sequence[dict[str, torch.Tensor]]) -> float:
-    for batch in inputs[:WARM_UP]:
-        forward(batch)
-    taken = []
+def _seconds(models: Sequence[Forward], inputs: Sequence[dict[str, torch.Tensor]]) -> list[float]:
+    """Median seconds of a pass of each model."""
+    for model in models:
+        for batch in inputs[:WARM_UP]:
+            model(batch)
+    taken: list[list[float]] = [[] for _ in models]
     for batch in inputs:
-        started = time.perf_counter()
-        forward(batch)
-        taken.append(time.perf_counter() - started)
-    return median(taken)
+        for model, own in zip(models, taken, strict=True):
+            started = time.perf_counter()
+            model(batch)
+            own.append(time.perf_counter() - started)
+    return [median(own) for own in taken]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -23,14 +23,13 @@ from kdrec.student.examination import Logits, examine
 from kdrec.student.facts import FILE, Facts
 from kdrec.student.folder import Saved, being_saved, check_place, facts_of, opened
 from kdrec.student.order import Order
-from kdrec.student.passes import forward_of, logits_on, method, speed
+from kdrec.student.passes import Forward, Speed, forward_of, logits_on, method, speeds
 from kdrec.teacher import live_logits
-from kdrec.tracking import Entry, Store, Version
+from kdrec.tracking import CARD, Entry, Store, Version
 from kdrec.trial import Progress, Taught, teach
 from kdrec.types import DEFAULT_CONFIG, Encoded, check_name
 
 EXPORTS: Final = "exports"
-README: Final = "README.md"
 TOLERANCE: Final = 1e-3
 """Largest difference of a logit that the saved student may have from the trained one."""
 PIPELINES: Final = {
@@ -66,6 +65,33 @@ class Taken:
     """Trials that were made for it; the others were found."""
 
 
+@dataclass(frozen=True)
+class _Runner:
+    """A model whose speed is to be measured; the rest is as in `Body`."""
+
+    name: str
+    forward: Forward
+    score: float
+    n_params: int | None
+    n_bytes: int
+    note: str = ""
+
+    @classmethod
+    def of(cls, name: str, model: Any, score: float, file: Path) -> _Runner:
+        n_params = sum(parameter.numel() for parameter in model.parameters())
+        return cls(name, forward_of(model), score, n_params, file.stat().st_size)
+
+    def body(self, speed: Speed) -> Body:
+        return Body(
+            name=self.name,
+            score=self.score,
+            n_params=self.n_params,
+            n_bytes=self.n_bytes,
+            speed=speed,
+            note=self.note,
+        )
+
+
 def take_home(
     order: Order, home: Home, wishes: Wishes, on_progress: Callable[[Progress], None] = lambda _: None
 ) -> Taken:
@@ -92,6 +118,7 @@ def take_home(
     check_name("name of a model", name)
     out = (wishes.out or home.root / EXPORTS / name).expanduser().resolve()
     check_place(out)
+    wishes = _with_graphs_of(out, wishes)
     if wishes.onnx or wishes.int8:
         graph.check_installed()
     logging.disable_progress_bar()  # of single files of weights
@@ -108,11 +135,17 @@ def take_home(
         saved = opened(new)
         tell("examining")
         text = _examined(taught, saved, wishes, new)
-        (new / README).write_text(text, encoding="utf-8")
+        (new / CARD).write_text(text, encoding="utf-8")
         tell("registering")
         version = store.register(taught.place.experiment_id, _entry(taught, saved, new, text))
     made = {trial.run_id for trial in (*taught.trials, *taught.baseline)}
     return Taken(folder=out, facts=facts, card=text, version=version, n_new=len(made - before))
+
+
+def _with_graphs_of(out: Path, wishes: Wishes) -> Wishes:
+    """Wish again for the graphs that are there: a student distilled once more must not lose them."""
+    here = {name: (out / file).is_file() for name, file in (("onnx", graph.FP32), ("int8", graph.INT8))}
+    return replace(wishes, onnx=wishes.onnx or here["onnx"], int8=wishes.int8 or here["int8"])
 
 
 def _examined(taught: Taught, saved: Saved, wishes: Wishes, folder: Path) -> str:
@@ -130,12 +163,12 @@ def _examined(taught: Taught, saved: Saved, wishes: Wishes, folder: Path) -> str
         may_be_none=facts.may_be_none,
     )
     teacher = encoder.whole(bench.teacher_card, bench.folder, task, load_file(weights))
-
-    def body(name: str, model: Any, score: float, file: Path) -> Body:
-        n_params = sum(parameter.numel() for parameter in model.parameters())
-        fast = speed(forward_of(model), validation, saved.pad_id)
-        return Body(name=name, score=score, n_params=n_params, n_bytes=file.stat().st_size, speed=fast)
-
+    runners = [
+        _Runner.of(f"teacher ({bench.teacher_card.name})", teacher, exam.teacher.score, weights),
+        _Runner.of("this student", saved.model, exam.student.score, saved.weights_file),
+        *_graphs(taught, saved, wishes, folder, student),
+    ]
+    fast = speeds([runner.forward for runner in runners], validation, saved.pad_id)
     results = Results(
         facts=facts,
         training=bench.study.training_for(taught.place.cell, facts.seed),
@@ -143,11 +176,7 @@ def _examined(taught: Taught, saved: Saved, wishes: Wishes, folder: Path) -> str
         trials=taught.trials,
         baseline=taught.baseline,
         examination=exam,
-        bodies=(
-            body(f"teacher ({bench.teacher_card.name})", teacher, exam.teacher.score, weights),
-            body("this student", saved.model, exam.student.score, saved.weights_file),
-            *_graphs(taught, saved, wishes, folder, student),
-        ),
+        bodies=tuple(runner.body(one) for runner, one in zip(runners, fast, strict=True)),
         method=method(),
         licence=taught.place.student.licence,
         data_licence=task.licence,
@@ -165,17 +194,15 @@ def _as_trained(taught: Taught, split: Encoded) -> Logits:
     return engine.predict(classifier.model.to(accelerator.device), classifier, split, accelerator)
 
 
-def _graphs(taught: Taught, saved: Saved, wishes: Wishes, folder: Path, student: Logits) -> Iterator[Body]:
+def _graphs(taught: Taught, saved: Saved, wishes: Wishes, folder: Path, student: Logits) -> Iterator[_Runner]:
     """The student as ONNX graphs, as far as they are wanted; fp32 must repeat its logits on the whole test split."""
     if not (wishes.onnx or wishes.int8):
         return
     bench = taught.place.bench
     test, grade = bench.encoded("test"), tasks.grader(bench.task, bench.task.test, bench.encoded("test"))
 
-    def body(name: str, made: graph.Graph, logits: Logits, note: str) -> Body:
-        fast = speed(made.forward, bench.encoded("validation"), saved.pad_id)
-        size = made.path.stat().st_size
-        return Body(name=name, score=grade(logits).score, n_params=None, n_bytes=size, speed=fast, note=note)
+    def runner(name: str, made: graph.Graph, logits: Logits, note: str) -> _Runner:
+        return _Runner(name, made.forward, grade(logits).score, None, made.path.stat().st_size, note)
 
     full = graph.export(saved.model, folder / graph.FP32)
     logits = logits_on(full.forward, test, saved.pad_id)
@@ -183,11 +210,11 @@ def _graphs(taught: Taught, saved: Saved, wishes: Wishes, folder: Path, student:
     within = f"within {apart:.0e} (more than {graph.TOLERANCE:g} is refused)"
     note = f"`{graph.FP32}` gives the logits of the test split {within}."
     if wishes.onnx:
-        yield body("ONNX, fp32", full, logits, note)
+        yield runner("ONNX, fp32", full, logits, note)
     if wishes.int8:
         small = graph.quantise(full, folder / graph.INT8)
         logits = logits_on(small.forward, test, saved.pad_id)
-        yield body("ONNX, int8", small, logits, _int8_note(saved.facts, logits, student))
+        yield runner("ONNX, int8", small, logits, _int8_note(saved.facts, logits, student))
     if not wishes.onnx:
         full.path.unlink()
 
@@ -239,7 +266,7 @@ def _entry(taught: Taught, saved: Saved, folder: Path, text: str) -> Entry:
         inputs=("text", "text_pair") if facts.family == "pair" else ("text",),
         components={"model": saved.model, "tokenizer": saved.tokenizer()},
         requirements=_requirements(),
-        beside=tuple(name for name in (FILE, README, graph.FP32, graph.INT8) if (folder / name).is_file()),
+        beside=tuple(name for name in (FILE, CARD, graph.FP32, graph.INT8) if (folder / name).is_file()),
     )
 
 

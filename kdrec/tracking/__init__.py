@@ -10,10 +10,11 @@ from kdrec.tracking.bulletins import bulletin_note
 from kdrec.tracking.made import CellMade, Made, TeacherMade
 from kdrec.tracking.notes import cell_note, closing_note, escaped
 from kdrec.tracking.recorded import Recorded
-from kdrec.tracking.registry import Entry, Version
+from kdrec.tracking.registry import CARD, Entry, Version
 from kdrec.tracking.store import Store
 
 __all__ = [
+    "CARD",
     "CellMade",
     "Entry",
     "Made",

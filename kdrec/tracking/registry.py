@@ -32,6 +32,8 @@ IS_DEFAULT: Final = "kdrec.is_default"
 DESCRIPTION_LIMIT: Final = 4800
 """MLflow keeps 5,000 characters of a version's description in its tables."""
 FOLDER: Final = "model"
+CARD: Final = "README.md"
+"""Of the files beside a model, the one that a later card replaces."""
 _URI: Final = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
 
 
@@ -70,13 +72,17 @@ class Version:
 
 
 def register(ledger: Ledger, experiment_id: str, entry: Entry) -> Version:
-    """Register a student, or find its version; description and aliases are those of now in either case."""
+    """Register a student, or find its version, which then gets the card, the files beside it and the aliases of now.
+
+    A version with a graph that this entry lacks keeps its card: that one tells of the graph.
+    """
     with FileLock(ledger.home.folder("locks") / f"model-{key_of(entry.name)[:16]}.lock"):
         known = _versions(ledger, entry.name)
         found = next((one for one in known if one.tags.get(FINGERPRINT) == entry.fingerprint), None)
         number = int(found.version) if found else _create(ledger, experiment_id, entry)
-        with ledger.asking("describing a model"):
-            ledger.client.update_model_version(entry.name, str(number), entry.card[:DESCRIPTION_LIMIT])
+        if found is None or _completed(ledger, found.run_id, entry):
+            with ledger.asking("describing a model"):
+                ledger.client.update_model_version(entry.name, str(number), entry.card[:DESCRIPTION_LIMIT])
         aliases = _aliases(ledger, entry)
     own = tuple(alias for alias, holder in aliases.items() if holder == number)
     return Version(name=entry.name, number=number, aliases=own, is_new=found is None)
@@ -147,6 +153,18 @@ def _create(ledger: Ledger, experiment_id: str, entry: Entry) -> int:
         source = f"{ledger.client.get_run(run_id).info.artifact_uri}/{FOLDER}"
         made = ledger.client.create_model_version(entry.name, source, run_id, tags=_tags(entry))
     return int(made.version)
+
+
+def _completed(ledger: Ledger, run_id: str, entry: Entry) -> bool:
+    """Put what a version lacks of the files `beside` there, and the card of now; False where the version has more."""
+    with ledger.asking("completing a model"):
+        held = {Path(file.path).name for file in ledger.client.list_artifacts(run_id, FOLDER)}
+        if any(name.endswith(".onnx") for name in held.difference(entry.beside)):
+            return False
+        for name in entry.beside:
+            if name not in held or name == CARD:
+                ledger.client.log_artifact(run_id, str(entry.folder / name), FOLDER)
+    return True
 
 
 def _save(entry: Entry, run_id: str, folder: Path) -> None:

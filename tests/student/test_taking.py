@@ -60,21 +60,25 @@ class Registry:
         self.experiment = self.store.experiment("distill")
         (folder / "kdrec.json").write_text("{}")
 
-    def add(self, fingerprint: str, score: float, *, task: str = "t1", is_default: bool = False) -> Version:
+    def add(self, fingerprint: str, score: float, **more: Any) -> Version:
+        values: dict[str, Any] = {
+            "name": "trec-tiny",
+            "task_fingerprint": "t1",
+            "is_default": False,
+            "card": f"# {fingerprint} " + "x" * 9000,
+            "beside": (),
+            **more,
+        }
         entry = Entry(
-            name="trec-tiny",
             fingerprint=fingerprint,
-            task_fingerprint=task,
             val_score=score,
-            is_default=is_default,
             tags={"kdrec.seed": "0"},
-            card=f"# {fingerprint} " + "x" * 9000,
             folder=self.folder,
             pipeline=None,
             inputs=(),
             components={},
             requirements=(),
-            beside=(),
+            **values,
         )
         return self.store.register(self.experiment, entry)
 
@@ -142,6 +146,8 @@ def test_a_second_time_nothing_is_trained_saved_or_registered_twice(land: Land) 
     assert (again.n_new, again.version.is_new, again.version.number) == (0, False, first.version.number)
     assert (kept.stat().st_mtime_ns, Store.open(land.home).trials()[0]) == (before, runs)
     assert digest(again.folder) == digest(first.folder)
+    version = Store.open(land.home).ledger.client.get_model_version("sentence-speaker-1", str(again.version.number))
+    assert "`model.onnx` gives" in version.description, "the card of now is without the graph, the version is not"
 
 
 def test_weights_that_are_gone_or_damaged_are_trained_again_to_the_bit_and_no_trial_is_recorded(land: Land) -> None:
@@ -152,8 +158,10 @@ def test_weights_that_are_gone_or_damaged_are_trained_again_to_the_bit_and_no_tr
     data[len(data) // 2] ^= 1
     kept.write_bytes(data)
     assert weights.kept(land.home, first.facts.fingerprint) is None
-    again = take_home(land.order("sentence"), land.home, Wishes(out=land.home.root / "anew"))
-    assert digest(again.folder) == digest(first.folder)
+    trained = digest(first.folder)
+    again = take_home(land.order("sentence"), land.home, Wishes())
+    assert digest(again.folder) == trained
+    assert "`model.onnx` gives" in again.card, "a graph that is there is made anew"
     assert "trained again" not in again.card, "the scores are the recorded ones"
     assert Store.open(land.home).trials()[0] == runs
 
@@ -265,6 +273,18 @@ def test_a_graph_gives_the_logits_of_the_student_and_its_cost_is_in_the_card(lan
         assert line in taken.card
 
 
+def test_a_version_gets_the_graphs_and_the_card_that_come_later(land: Land, tmp_path: Path) -> None:
+    registry = Registry(land.home, tmp_path)
+    registry.add("a", 70.0, name="later")
+    for name in ("README.md", "model.onnx"):
+        (tmp_path / name).write_text("later")
+    registry.add("a", 70.0, name="later", card="# with a graph", beside=("README.md", "model.onnx"))
+    registry.add("a", 70.0, name="later", card="# without")
+    assert registry.store.ledger.client.get_model_version("later", "1").description == "# with a graph"
+    files = registry.store.registered("models:/later/1", tmp_path / "there")
+    assert (files / "model.onnx").read_text() == (files / "README.md").read_text() == "later"
+
+
 def test_a_folder_that_holds_something_else_is_not_replaced(land: Land, tmp_path: Path) -> None:
     (tmp_path / "diary.txt").write_text("dear")
     with pytest.raises(BadArgument, match="holds other files, which a student would replace"):
@@ -341,7 +361,9 @@ def test_aliases_follow_validation_within_one_content_of_the_task(land: Land, tm
     assert registry.holders() == {"champion": 4, "default": 4}
     again = registry.add("b", 65.0, is_default=True)
     assert (again.number, again.is_new, again.aliases) == (2, False, ())
-    assert registry.add("e", 10.0, task="t2").aliases == ("champion",), "of other rows, and so compared with none"
+    assert registry.add("e", 10.0, task_fingerprint="t2").aliases == ("champion",), (
+        "of other rows, and so compared with none"
+    )
     found = registry.store.registered("models:/trec-tiny@champion", tmp_path / "there")
     assert (found / "kdrec.json").is_file()
     version = registry.store.ledger.client.get_model_version("trec-tiny", "5")
