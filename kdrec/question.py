@@ -40,17 +40,26 @@ class Asked:
     def __post_init__(self) -> None:
         if self.task is None and self.features is None:
             raise BadArgument("a suggestion needs a task, a CSV, TSV, JSONL or Parquet file, or --features FILE.json")
-        if (self.text or self.label) and not self.is_file:
+        if (self.text or self.label) and not self.looks_like_file:
             raise BadArgument(f"--text and --label name columns of a file, got {self.task or str(self.features)!r}")
         if self.is_file and (not self.text or self.label is None):
-            raise BadArgument(f"a file needs --text COL and --label COL to say which columns of {self.task} to read")
+            raise self.lack_of_columns()
 
     @property
     def is_file(self) -> bool:
-        """Whether the task is a path to a table, existing or not."""
+        """Whether the task is a table, existing or not, with columns of it."""
+        return self.looks_like_file and bool(self.text or self.label)
+
+    @property
+    def looks_like_file(self) -> bool:
+        """Whether the task's name is that of a file; a task of a history may have such a name as well."""
         if self.task is None or self.features is not None:
             return False
         return Path(self.task).suffix.lower() in TABLES or len(Path(self.task).parts) > 1
+
+    def lack_of_columns(self) -> BadArgument:
+        """What to say of a file without its columns."""
+        return BadArgument(f"a file needs --text COL and --label COL to say which columns of {self.task} to read")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +131,8 @@ def understand(asked: Asked, student: str, past: History, home: Home) -> Underst
         found = _remembered(asked.task, student, past, sizes["teacher_params"])
     elif asked.task in tasks.known():
         found = _measured(tasks.load(asked.task, home), student, home)
+    elif asked.looks_like_file:
+        raise asked.lack_of_columns()
     else:
         near = did_you_mean(str(asked.task), {*tasks.known(), *past.tasks()})
         raise BadArgument(f"unknown task {asked.task!r}{near}")

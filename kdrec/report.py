@@ -250,7 +250,7 @@ def _labels(configs: Sequence[KDConfig]) -> str:
 def _headline(suggestion: Suggestion) -> Text:
     text = Text.assemble(f"{suggestion.task}, student {suggestion.student}: start with ")
     text.append(suggestion.config.label(), style="bold")
-    start = "the safe default" if isinstance(suggestion.config, KDConfig) else "the start of this space"
+    start = "the safe default" if suggestion.config == DEFAULT_CONFIG else "the start of this space"
     return text.append(f" ({start})." if suggestion.is_default else ".")
 
 

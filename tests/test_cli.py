@@ -14,6 +14,7 @@ import pytest
 
 from kdrec import history, question
 from kdrec.cli import main
+from kdrec.errors import BadArgument
 from kdrec.home import Home
 from kdrec.studies import Study
 from kdrec.tracking import Store
@@ -252,6 +253,13 @@ def test_features_of_a_known_task_come_from_its_history() -> None:
     past = History(tuple(trials("one")))
     found = question.features_of(question.Asked(task="one"), "small", past, Home.at("nowhere"))
     assert found == features("one")
+
+
+def test_a_task_of_the_history_may_be_called_like_a_file() -> None:
+    past, nowhere = History(tuple(trials("glue/rte.tsv"))), Home.at("nowhere")
+    assert question.features_of(question.Asked(task="glue/rte.tsv"), "small", past, nowhere) == features("glue/rte.tsv")
+    with pytest.raises(BadArgument, match="a file needs --text COL and --label COL"):
+        question.features_of(question.Asked(task="glue/rte"), "small", past, nowhere)
 
 
 def test_another_teachers_measures_are_not_taken_for_ones_own() -> None:

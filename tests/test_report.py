@@ -162,6 +162,11 @@ def test_the_default_is_called_so_and_going_on_is_said() -> None:
     assert "Try next:" in text
 
 
+def test_the_start_of_a_space_without_the_default_is_not_called_the_default() -> None:
+    text = report.to_text(report.suggestion_text(replace(SUGGESTION, is_default=True, config=MSE)))
+    assert "(the start of this space)" in text
+
+
 def test_a_suggestion_over_foreign_knobs_names_them_and_where_its_space_starts() -> None:
     config = Settings.of(loss="kl", lr=1e-3, tau=2)
     upcoming = (NextTrial(config=Settings.of(loss="mse", lr=1e-3), worth=0.2),)

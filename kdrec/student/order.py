@@ -102,6 +102,6 @@ def _why(answer: Suggestion | None) -> str:
         return "given by the user"
     n_trials, n_tasks = answer.evidence.get("n_trials", 0), answer.evidence.get("n_tasks", 0)
     n_shipped = answer.evidence.get("n_shipped_trials", 0)
-    safe = ", the safe default" if answer.is_default else ""
+    safe = ", the safe default" if answer.config == DEFAULT_CONFIG else ""
     trials, tasks = (f"{n} {noun}{'' if n == 1 else 's'}" for n, noun in ((n_trials, "trial"), (n_tasks, "task")))
     return f"suggested from {trials} of {tasks}, {n_shipped} of them kdrec's own{safe}"
