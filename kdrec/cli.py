@@ -230,6 +230,7 @@ def write_report(
     audit: Annotated[bool, typer.Option("--audit", help="Audit the history as well, in its quick form.")] = False,
     log: Annotated[bool, typer.Option("--log/--no-log", help="Keep the page beside the study's runs as well.")] = True,
     quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write what a study found as one HTML page: the decision on top, then all that stands behind it."""
     from rich.console import Console
@@ -239,6 +240,9 @@ def write_report(
 
     with Console(stderr=True, quiet=quiet).status("opening the store") as status:
         made = publish(study, ctx.obj, out, audit=audit, log=log, watch=lambda text: status.update(Text(_shown(text))))
+    if as_json:
+        _print_json(made.to_dict())
+        return
     beside = f", and so does run {made.run_id} of the store" if made.run_id else ""
     typer.echo(f"{made.file} holds the report ({made.size_bytes / 1000:,.0f} kB){beside}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kdrec import question
 from kdrec.errors import BadArgument
@@ -15,18 +16,24 @@ from kdrec.recommend.scorecard import Scorecard, score
 from kdrec.sources import atomic_write
 from kdrec.studies import Study
 from kdrec.tracking import Store
-from kdrec.types import History
+from kdrec.types import History, Suggestion
 
 Watch = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """Where a page was put; `run_id` is the run that holds it in the store, None where it was not logged."""
+    """Where a page was put, and the answer now of every cell; `run_id` is the run that holds the page, if one does."""
 
     file: Path
     size_bytes: int
     run_id: str | None
+    suggestions: tuple[Suggestion, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        told = [suggestion.to_dict() for suggestion in self.suggestions]
+        return {"file": str(self.file), "size_bytes": self.size_bytes, "run_id": self.run_id, "suggestions": told}
 
 
 def publish(
@@ -70,7 +77,12 @@ def publish(
     watch("drawing")
     page = render(outcome, found, card)
     atomic_write(file, page.encode())
-    return Published(file=file, size_bytes=len(page.encode()), run_id=store.log_page(name, page) if log else None)
+    return Published(
+        file=file,
+        size_bytes=len(page.encode()),
+        run_id=store.log_page(name, page) if log else None,
+        suggestions=tuple(answer.now for answer in found),
+    )
 
 
 def _check_place(file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -145,7 +146,10 @@ def test_a_report_is_a_file_and_the_artifact_of_one_run_that_the_next_one_replac
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KDREC_TRACKING_URI", home.tracking_uri)
     words = ["--home", str(home.root), "report", "mine"]
-    assert main([*words, "--no-log"]) == 0
+    assert main([*words, "--no-log", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["file"], said["run_id"]) == ("mine.html", None)
+    assert [answer["task"] for answer in said["suggestions"]] == [TASK]
     store, page = Store.existing(home), (tmp_path / "mine.html").read_bytes()
     ledger = store.ledger
     assert ledger.runs(ledger.experiments(), "report") == []
