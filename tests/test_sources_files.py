@@ -7,12 +7,13 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from kdrec.errors import KdrecError
-from kdrec.sources import atomic_folder, atomic_path, atomic_write, sha256_file, tree_sha256
+from kdrec.sources import atomic_folder, atomic_path, atomic_write, files, sha256_file, tree_sha256
 
 LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
 """Start of a program that may write no file above 64 KiB: a real refusal by the system, as a full disk is."""
@@ -28,6 +29,26 @@ def test_hash_of_a_file_is_the_hash_of_its_bytes(tmp_path: Path) -> None:
     data = os.urandom(3_000_000)
     (tmp_path / "file").write_bytes(data)
     assert sha256_file(tmp_path / "file") == hashlib.sha256(data).hexdigest()
+
+
+def test_a_file_is_read_once_and_again_after_any_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda stream, name: (read.append(1), digest(stream, name))[1])
+    file = tmp_path / "file"
+    file.write_bytes(b"one")
+    for n_reads in (1, 2):
+        assert sha256_file(file) == hashlib.sha256(b"one").hexdigest()
+        assert len(read) == n_reads, "it was written a moment ago"
+    monkeypatch.setattr(files, "SETTLED_NANOSECONDS", 0)
+    for _ in range(3):
+        assert sha256_file(file) == hashlib.sha256(b"one").hexdigest()
+    assert len(read) == 3
+    status = file.stat()
+    time.sleep(0.02)  # the clock of some file systems ticks in hundredths of a second
+    file.write_bytes(b"two")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert sha256_file(file) == hashlib.sha256(b"two").hexdigest(), "the time of change was put back, the content not"
 
 
 def test_hash_of_a_folder_is_that_of_its_sorted_names_and_contents(tmp_path: Path) -> None:

@@ -21,15 +21,35 @@ from typing import Final
 from kdrec.errors import KdrecError
 
 DAY_SECONDS: Final = 86_400.0
+SETTLED_NANOSECONDS: Final = 1_000_000_000
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TEMPORARY: Final = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits."""
+    """SHA-256 of a file's content, in hexadecimal digits.
+
+    A process reads a file once: what it is again asked about is remembered while the system says that nobody wrote to
+    it. A file written within the last second is read every time, since a clock may not tell two writes apart.
+    """
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        before = _state(stream.fileno())
+        known = _known.get(before)
+        if known is None:
+            known = hashlib.file_digest(stream, "sha256").hexdigest()
+            if time.time_ns() - before[-1] > SETTLED_NANOSECONDS and _state(stream.fileno()) == before:
+                _known[before] = known
+    return known
+
+
+def _state(descriptor: int) -> tuple[int, ...]:
+    """Which file it is, and the marks that every write to it moves; the last one no program can set."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+_known: Final[dict[tuple[int, ...], str]] = {}
 
 
 def tree_files(folder: Path) -> dict[str, str]:

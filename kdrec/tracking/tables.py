@@ -7,6 +7,7 @@ everybody who shares the store: so they are looked at first.
 from __future__ import annotations
 
 import logging
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,8 +59,9 @@ def upgrade_command(where: str) -> str:
     return f"mlflow db upgrade '{'URI' if '***' in where else where}'"
 
 
+@cache
 def _scripts() -> Any:
-    """The migrations that come with the installed MLflow."""
+    """The migrations that come with the installed MLflow; to read them takes longer than to ask the database."""
     import mlflow
     from alembic.config import Config
     from alembic.script import ScriptDirectory
