@@ -193,7 +193,9 @@ def _sum_up(study: Study, found: Mapping[Cell, Reference], home: Home, outlet: O
     text = f"## The best of what was tried\n\n{best_of(found)}"
     try:
         advice = refresh.advise(study, {cell: one.run_id for cell, one in found.items()}, home)
-        text = f"## What to do next\n\n{bulletin_note(advice, ())}\n\n{text}"
+        left = len(found) > refresh.MOST_ASKED
+        rest = f"The first {refresh.MOST_ASKED} of {len(found)} cells; the flow `refresh` asks about all.\n\n" * left
+        text = f"## What to do next\n\n{rest}{bulletin_note(advice, ())}\n\n{text}"
     except KdrecError as error:
         outlet.say(f"The trials are done, and no suggestion could be made of them: {error}.")
     part = _part(study, map(str, found))

@@ -13,13 +13,14 @@ import pytest
 from mlflow import MlflowClient
 from test_publish import FEATURES, MSE, TASK, record
 
-from kdrec import history
+from kdrec import history, recommend
+from kdrec.bulletin import Bulletin
 from kdrec.errors import StoreError
 from kdrec.home import Home
-from kdrec.refresh import advise, refresh
+from kdrec.refresh import ADVICE, advise, refresh
 from kdrec.studies import Cell, Study
 from kdrec.tracking import Store
-from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, History, Trial
+from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, History, KDConfig, Trial
 
 
 @pytest.fixture(scope="module")
@@ -112,19 +113,8 @@ def test_half_a_table_is_no_ones_last_and_a_damaged_one_is_refused(home: Home, s
 
 
 def test_the_answer_for_a_searched_cell_is_kept_beside_its_trials(home: Home, store: Store, tmp_path: Path) -> None:
+    history.add(home, History((trial_of("mine", DEFAULT_CONFIG),)))
     features = replace(FEATURES, task="mine")
-    trial = Trial(
-        features=features,
-        student="tiny",
-        config=DEFAULT_CONFIG,
-        seed=0,
-        status="completed",
-        val_score=80.0,
-        val_loss=0.5,
-        test_score=None,
-        seconds=1.0,
-    )
-    history.add(home, History((trial,)))
     run_id = store.open_cell(store.experiment("mine"), "mine/tiny", features, "a cell")
     study = Study(name="mine", tasks=("trec",), students=("tiny",))
     unknown = Cell(task="trec", student="tiny")
@@ -136,3 +126,42 @@ def test_the_answer_for_a_searched_cell_is_kept_beside_its_trials(home: Home, st
     run = client.get_run(run_id)
     assert run.data.tags["kdrec.suggested"] == advice.lines[0].config
     assert run.data.metrics["gain_of_8_more"] == advice.lines[0].gain
+
+
+def test_a_study_run_again_is_answered_from_memory_until_a_trial_comes(
+    home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history.add(home, History((trial_of("again", DEFAULT_CONFIG),)))
+    study, asked = Study(name="again", tasks=("trec",), students=("tiny",)), []
+    run_id = store.open_cell(store.experiment("again"), "again/tiny", replace(FEATURES, task="again"), "a cell")
+    suggest = recommend.suggest
+    monkeypatch.setattr(recommend, "suggest", lambda *a, **k: (asked.append(a[2]), suggest(*a, **k))[1])
+
+    def told() -> Bulletin:
+        return advise(study, {Cell(task="again", student="tiny"): run_id}, home)
+
+    first = told()
+    assert told() == first
+    assert asked == ["tiny"]
+    history.add(home, History((trial_of("again", MSE),)))
+    assert told().lines[0].n_trials == 2
+    for file in home.folder(ADVICE).iterdir():
+        file.write_text("{}")
+    assert told().lines[0].n_trials == 2
+    assert len(asked) == 3, "a trial came, and a file was damaged"
+    monkeypatch.setattr("kdrec.refresh.MOST_ASKED", 0)
+    assert told().lines == ()
+
+
+def trial_of(task: str, config: KDConfig) -> Trial:
+    return Trial(
+        features=replace(FEATURES, task=task),
+        student="tiny",
+        config=config,
+        seed=0,
+        status="completed",
+        val_score=80.0,
+        val_loss=0.5,
+        test_score=None,
+        seconds=1.0,
+    )
