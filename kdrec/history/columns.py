@@ -10,9 +10,12 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter, itemgetter
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from kdrec.types import HISTORY_COLUMNS, Configuration, KDConfig, Settings, TaskFeatures, Trial
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
 
 Kind = Literal["text", "whole", "number"]
 Row = tuple[str | int | float | None, ...]
@@ -122,4 +125,16 @@ def identities(row: Row) -> tuple[str, ...]:
 
 def digest(rows: Sequence[Row], *beside: Sequence[object]) -> str:
     """SHA-256 of rows, floats to the bit, and of what is kept beside them."""
-    return hashlib.sha256(json.dumps([rows, *beside], check_circular=False).encode()).hexdigest()
+    return digest_with(hashed(rows, *beside[:-1]), *beside[-1:])
+
+
+def hashed(rows: Sequence[Row], *beside: Sequence[object]) -> Hash:
+    """The work for a `digest` that goes on with `digest_with`: rows are many, and mostly the same as before."""
+    return hashlib.sha256(json.dumps([rows, *beside], check_circular=False)[:-1].encode())
+
+
+def digest_with(rows: Hash, *last: Sequence[object]) -> str:
+    """The digest of hashed rows, which may go on otherwise, and of what is kept beside them in the end."""
+    whole = rows.copy()
+    whole.update("".join(f", {json.dumps(part, check_circular=False)}" for part in last).encode() + b"]")
+    return whole.hexdigest()

@@ -13,14 +13,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kdrec.errors import BadArgument, CorruptFile, DataError, KdrecError, StoreError
-from kdrec.history.columns import COLUMNS, FINISHED, Row, digest, identities, row_of, trials_of
+from kdrec.history.columns import COLUMNS, FINISHED, Row, digest_with, hashed, identities, row_of, trials_of
 from kdrec.home import Home
 from kdrec.sources import atomic_write
 from kdrec.space import check_one_space
 from kdrec.types import HISTORY_COLUMNS, History, Trial
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
 
 Fetch = Callable[[str | None], tuple[list[Trial], str]]
 """Given a watermark (None for all), finished trials that may have come since, and the next watermark."""
@@ -37,13 +40,20 @@ _ABOUT: Final = frozenset({"digest", "store", "watermark", "marker"})
 
 @dataclass
 class _Table:
-    """What the file holds: rows by origin, and what is known of the store they came from."""
+    """What the file holds: rows by origin, and what is known of the store they came from.
+
+    Of a file of today's form, `data` are its bytes, and `hashed` is the hash so far of its `n_stored` rows and origins:
+    what is there already is neither written nor hashed again.
+    """
 
     origins: list[str] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     store: str = ""
     watermark: str = ""
     marker: str = ""
+    data: bytes = b""
+    n_stored: int = 0
+    hashed: Hash | None = None
 
 
 def load(home: Home) -> History:
@@ -91,7 +101,7 @@ def sync(home: Home, fetch: Fetch, *, full: bool = False) -> int:
         table = _read_or_put_aside(home.history_db)
         store, marker = _store_word(home), store_marker(home)  # the marker first: what comes meanwhile is new next time
         fresh = full or table.store != store
-        before = {word for row in table.rows for word in identities(row)}
+        before = {word for row in table.rows for word in identities(row)} if fresh else set()
         if fresh:
             kept = [at for at, origin in enumerate(table.origins) if origin == IMPORTED]
             table = _Table([IMPORTED] * len(kept), [table.rows[at] for at in kept])
@@ -214,18 +224,25 @@ def _append(table: _Table, origin: str, trials: Sequence[Trial]) -> list[Row]:
 def _write(home: Home, table: _Table) -> None:
     columns = ", ".join([*(f'"{column.name}" {_SQL_TYPES[column.kind]}' for column in COLUMNS), "knobs TEXT"])
     about = {"store": table.store, "watermark": table.watermark, "marker": table.marker}
-    about["digest"] = digest(table.rows, table.origins, sorted(about.items()))
+    same = table.hashed if len(table.rows) == table.n_stored else None
+    about["digest"] = digest_with(same or hashed(table.rows, table.origins), sorted(about.items()))
+    names = ", ".join(["origin", *(f'"{column.name}"' for column in COLUMNS), "knobs"])
     places = ", ".join("?" * (len(COLUMNS) + 2))
     try:
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
-            database.execute(f"PRAGMA user_version = {FORM}")
-            database.execute("BEGIN")
-            database.execute("CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
-            database.execute(f"CREATE TABLE trials (origin TEXT NOT NULL, {columns})")
+            if table.data:
+                database.deserialize(table.data)
+                database.execute("BEGIN")
+                database.execute("DELETE FROM about")
+            else:
+                database.execute(f"PRAGMA user_version = {FORM}")
+                database.execute("BEGIN")
+                database.execute("CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+                database.execute(f"CREATE TABLE trials (origin TEXT NOT NULL, {columns})")
             database.executemany("INSERT INTO about VALUES (?, ?)", about.items())
-            padded = (row if len(row) > len(COLUMNS) else (*row, None) for row in table.rows)
-            rows = ((origin, *row) for origin, row in zip(table.origins, padded, strict=True))
-            database.executemany(f"INSERT INTO trials VALUES ({places})", rows)
+            new = zip(table.origins[table.n_stored :], table.rows[table.n_stored :], strict=True)
+            rows = ((origin, *(row if len(row) > len(COLUMNS) else (*row, None))) for origin, row in new)
+            database.executemany(f"INSERT INTO trials ({names}) VALUES ({places})", rows)
             database.execute("COMMIT")
             data = database.serialize()
     except OverflowError:
@@ -278,9 +295,14 @@ def _read(path: Path) -> _Table:
         origins = [origin for (origin,) in database.execute("SELECT origin FROM trials ORDER BY rowid")]
         padded = database.execute(f"SELECT {names}, knobs FROM trials ORDER BY rowid").fetchall()
         rows = [row[:-1] if row[-1] is None else row for row in padded]
-    if about.keys() != _ABOUT or about.pop("digest") != digest(rows, origins, sorted(about.items())):
+        todays = database.execute("PRAGMA user_version").fetchone()[0] == FORM
+        data = database.serialize() if todays else b""
+    same = hashed(rows, origins)
+    if about.keys() != _ABOUT or about.pop("digest") != digest_with(same, sorted(about.items())):
         raise _damaged(path)
-    return _Table(origins, rows, **about)
+    if not todays:
+        return _Table(origins, rows, **about)
+    return _Table(origins, rows, **about, data=data, n_stored=len(rows), hashed=same)
 
 
 def _read_or_put_aside(path: Path) -> _Table:
