@@ -273,19 +273,31 @@ def test_four_micro_batches_train_as_one_batch(still: Path, config: KDConfig):
     assert_equal(weights, same, atol=2e-4)
 
 
-@pytest.mark.parametrize("family", [None, "tokens", "qa"])
-def test_two_processes_train_as_one(family: Family | None, still: Path, tmp_path: Path):
-    """Real gloo ranks under torchrun, with a last batch of one example, of which one rank has no share."""
-    folder = still if family is None else write_speaker(tmp_path / "speaker" / "m")
-    events, weights, alone = two_ranks.train(folder, family)
-    assert alone == 1
+LESSONS: tuple[Family | None, ...] = (None, "tokens", "qa")
+
+
+@pytest.fixture(scope="module")
+def by_two(still: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[Family | None, Path]]:
+    """What two real gloo ranks under torchrun make of every lesson, one after the other; the models they begin with."""
+    out = tmp_path_factory.mktemp("two")
+    models = {family: write_speaker(out / family / "m") if family else still for family in LESSONS}
+    lessons = [word for family, folder in models.items() for word in (str(folder), family or "")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += [two_ranks.__file__, str(folder), str(tmp_path), *([family] if family else [])]
+    command += [two_ranks.__file__, str(out), *lessons]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+    return out, models
+
+
+@pytest.mark.parametrize("family", LESSONS)
+def test_two_processes_train_as_one(family: Family | None, by_two: tuple[Path, dict[Family | None, Path]]):
+    """With a last batch of one example, of which one rank has no share."""
+    out, models = by_two
+    events, weights, alone = two_ranks.train(models[family], family)
+    assert alone == 1
     for rank in (0, 1):
-        n_processes, seen = json.loads((tmp_path / f"events-{rank}.json").read_text())
+        n_processes, seen = json.loads((out / f"events-{family or ''}-{rank}.json").read_text())
         assert n_processes == 2
         assert [event["step"] for event in seen] == [event["step"] for event in events]
         for mine, theirs in zip(events, seen, strict=True):
@@ -294,7 +306,7 @@ def test_two_processes_train_as_one(family: Family | None, still: Path, tmp_path
                     assert theirs[name] == (
                         mine[name] if name == "plan_hash" else pytest.approx(mine[name], rel=1e-3, abs=1e-5)
                     )
-        assert_equal(weights, load_file(tmp_path / f"weights-{rank}.safetensors"), atol=5e-4)
+        assert_equal(weights, load_file(out / f"weights-{family or ''}-{rank}.safetensors"), atol=5e-4)
 
 
 # How it optimises

@@ -41,8 +41,12 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return only_index(tmp_path, monkeypatch)
+
+
+def only_index(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of packages that is all pip looks at, whatever this machine's own configuration."""
-    folder = tmp_path / "index"
+    folder = root / "index"
     folder.mkdir()
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
@@ -361,15 +365,29 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that has a folder of a wheel; the reference to it stands beside it."""
+    root = tmp_path_factory.mktemp("fetched")
+    with pytest.MonkeyPatch.context() as patch:
+        reference = make_wheel(only_index(root, patch)) + "toy/data"
+        resolve(reference, Home.at(root / "home"))
+    (root / "reference").write_text(reference)
+    return root
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_cache_is_fetched_again_and_never_used(home: Home, index: Path, damage: str) -> None:
-    reference = make_wheel(index) + "toy/data"
-    whole = traces_with_hashes(resolve(reference, home))
-    DAMAGES[damage](resolve(reference, home))
-    hidden = index.rename(index.with_name("hidden"))
+def test_a_damaged_cache_is_fetched_again_and_never_used(
+    home: Home, fetched: Path, damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(fetched / "home", home.root)
+    index, reference = only_index(tmp_path, monkeypatch), (fetched / "reference").read_text()
+    kept = resolve(reference, home)
+    whole = traces_with_hashes(kept)
+    DAMAGES[damage](kept)
     with pytest.raises(SourceError, match="was not found"):
         resolve(reference, home)
-    hidden.rename(index)
+    shutil.copytree(fetched / "index", index, dirs_exist_ok=True)
     assert traces_with_hashes(resolve(reference, home)) == whole
     assert len(list((home.root / "sources" / "wheels").iterdir())) == 1
 

@@ -1,4 +1,4 @@
-"""Train one small lesson and write what came of it: a script for torchrun, and what its test runs in one process."""
+"""Train small lessons and write what came of each: a script for torchrun, and what its test runs in one process."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def of_family(folder: Path, family: Family, accelerator: Any) -> tuple[encoder.C
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    events, weights, n_processes = train(Path(sys.argv[1]), *sys.argv[3:])
-    rank = torch.distributed.get_rank()
-    save_file(weights, Path(sys.argv[2]) / f"weights-{rank}.safetensors")
-    (Path(sys.argv[2]) / f"events-{rank}.json").write_text(json.dumps([n_processes, events]))
+    out, lessons = Path(sys.argv[1]), sys.argv[2:]
+    for at in range(0, len(lessons), 2):
+        events, weights, n_processes = train(Path(lessons[at]), lessons[at + 1] or None)  # type: ignore[arg-type]
+        name = f"{lessons[at + 1]}-{torch.distributed.get_rank()}"
+        save_file(weights, out / f"weights-{name}.safetensors")
+        (out / f"events-{name}.json").write_text(json.dumps([n_processes, events]))
