@@ -59,10 +59,16 @@ Measured once, before and after, in one process each:
 - A store was asked for two tags at once, which a database joins over all runs; the last table before this section
 repeats that.
 - A first sync held every run in memory and holds a page of them.
+- Every cell hashed its model's files anew: two thirds of the work of a cell that is found. A process now reads a file
+  once, until somebody writes to it.
+- A study asked the recommender about all of its cells at the end, one after the other, and again when nothing was new.
+  It asks about forty at most, and remembers. With both, 200 cells ended after 154 s instead of 441, and once more, where
+  all is found, after 49 s instead of 365 (both in `scale.jsonl`).
+- A sync hashed and wrote all rows of the local table again. With 100,000, nothing new took 2.1 CPU seconds of its own
+  and takes 1.1; the table above was measured before.
 
 Looking for a trial still goes through all fingerprints of a store, because MLflow has no index on the values of
-tags; a sync still writes the whole local table anew; and an answer reads all of it. All three
-grow in proportion to the trials.
+tags; a sync still reads the whole local table, and an answer all of it. All three grow in proportion to the trials.
 """
 WORKERS: Final = """
 Eight cells of four real trials whose teachers were made before. *Span* is from the first trial's start to the last

@@ -17,9 +17,10 @@ import typer
 from typer.core import TyperGroup
 
 import kdrec
-from kdrec import student_commands
+from kdrec import history_commands, student_commands
 from kdrec.errors import BadArgument, KdrecError, did_you_mean
 from kdrec.home import Home
+from kdrec.options import AsJson, HistoryChoice, Label, Quiet, Text
 from kdrec.terminal import show as _print
 from kdrec.terminal import show_json as _print_json
 from kdrec.terminal import spelled as _shown
@@ -62,12 +63,12 @@ history_app = typer.Typer(
     context_settings=_HELP_TOO,
 )
 app.add_typer(history_app, name="history")
+history_app.command()(history_commands.sync)
+history_app.command()(history_commands.show)
+history_app.command()(history_commands.export)
+history_app.command("import")(history_commands.import_)
 app.command()(student_commands.distill)
 app.command()(student_commands.predict)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show results and errors, and nothing on the way.")]
-HISTORY_HELP = "An exported CSV or Parquet history alone; 'own': yours without kdrec's; 'none'. [yours and kdrec's]"
 
 
 def _print_version(wanted: bool) -> None:
@@ -97,17 +98,12 @@ def suggest(
         str | None,
         typer.Argument(metavar="TASK_OR_FILE", help="A known task, or a CSV, TSV, JSONL, Parquet or CoNLL file."),
     ] = None,
-    text: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COL", help="Text column of the file; two for pairs, or for a question and its context."),
-    ] = None,
-    label: Annotated[
-        str | None, typer.Option(metavar="COL", help="Column of the labels, of lists of tags, or of the answers.")
-    ] = None,
+    text: Text = None,
+    label: Label = None,
     features: Annotated[
         Path | None, typer.Option(metavar="FILE.json", help="The task by its meta-features alone.")
     ] = None,
-    history: Annotated[str | None, typer.Option(metavar="FILE|own|none", help=HISTORY_HELP)] = None,
+    history: HistoryChoice = None,
     budget: Annotated[int | None, typer.Option(metavar="K", help="How many next trials to name [8].")] = None,
     hours: Annotated[
         float | None, typer.Option(metavar="H", help="Instead: as many as are expected to be done in H hours.")
@@ -189,7 +185,7 @@ def _hand_over(answer: Suggestion, path: Path, past: History, asked: Asked, like
 @app.command()
 def audit(
     ctx: typer.Context,
-    history: Annotated[str | None, typer.Option(metavar="FILE|own|none", help=HISTORY_HELP)] = None,
+    history: HistoryChoice = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png|svg", help="Draw losses, and foretold against realised gains.")
     ] = None,
@@ -245,79 +241,6 @@ def write_report(
         return
     beside = f", and so does run {made.run_id} of the store" if made.run_id else ""
     typer.echo(f"{made.file} holds the report ({made.size_bytes / 1000:,.0f} kB){beside}")
-
-
-@history_app.command("sync")
-def history_sync(
-    ctx: typer.Context,
-    full: Annotated[bool, typer.Option("--full", help="Read all again; forget trials no longer there.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Bring new trials from the MLflow store into the local history."""
-    from kdrec import history, question
-
-    new = question.sync(ctx.obj, always=True, full=full)
-    _tell_size(history.load(ctx.obj), new, as_json)
-
-
-@history_app.command("show")
-def history_show(
-    ctx: typer.Context,
-    limit: Annotated[int, typer.Option(metavar="N", help="Show the last N trials; 0 shows all.")] = 50,
-    as_json: AsJson = False,
-) -> None:
-    """Show the finished trials, the newest last."""
-    from kdrec import question, report
-
-    past = question.history_for(question.OWN, ctx.obj)
-    if as_json:
-        _print_json([trial.to_row() for trial in past])
-    else:
-        _print(report.history_table(past, limit=limit or None))
-
-
-@history_app.command("export")
-def history_export(
-    ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE.csv|FILE.parquet")],
-    as_json: AsJson = False,
-) -> None:
-    """Write the history as a CSV or Parquet table."""
-    from kdrec import history, question, report
-
-    past = question.history_for(question.OWN, ctx.obj)
-    history.write_table(past, file)
-    if as_json:
-        _print_json({"file": str(file), **_size(past)})
-    else:
-        typer.echo(f"{file} holds {report.history_line(past)}")
-
-
-@history_app.command("import")
-def history_import(
-    ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE.csv|FILE.parquet")],
-    as_json: AsJson = False,
-) -> None:
-    """Add the trials of an exported table to the local history."""
-    from kdrec import history
-
-    new = history.add(ctx.obj, history.read_table(file))
-    _tell_size(history.load(ctx.obj), new, as_json)
-
-
-def _tell_size(past: History, new: int, as_json: bool) -> None:
-    """How many trials came, and what the history holds now."""
-    from kdrec import report
-
-    if as_json:
-        _print_json({"new": new, **_size(past)})
-    else:
-        typer.echo(f"{new} new; the history holds {report.history_line(past)}")
-
-
-def _size(past: History) -> dict[str, int]:
-    return {"trials": len(past), "tasks": len(past.tasks()), "students": len(past.students())}
 
 
 @app.command("tasks")

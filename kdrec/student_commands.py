@@ -14,6 +14,7 @@ import typer
 
 from kdrec.errors import BadArgument
 from kdrec.home import Home
+from kdrec.options import AsJson, Label, Quiet, Text
 from kdrec.terminal import show, show_json
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from kdrec.student.taking import Taken
 
 KNOB = "Instead of the suggested configuration; knobs that are not named stay as in the default."
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 Knob = Annotated[float | None, typer.Option(metavar="X", help=KNOB)]
 WordKnob = Annotated[str | None, typer.Option(metavar="WORD", help=KNOB)]
 
@@ -32,13 +32,8 @@ def distill(
         str, typer.Argument(metavar="TASK_OR_FILE", help="A known task, or a CSV, TSV, JSONL, Parquet or CoNLL file.")
     ],
     student: Annotated[str, typer.Option(metavar="NAME", help="Student to distil into (see 'kdrec models').")],
-    text: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COL", help="Text column of the file; two for pairs, or for a question and its context."),
-    ] = None,
-    label: Annotated[
-        str | None, typer.Option(metavar="COL", help="Column of the labels, of lists of tags, or of the answers.")
-    ] = None,
+    text: Text = None,
+    label: Label = None,
     alpha: Knob = None,
     distance: WordKnob = None,
     teacher: WordKnob = None,
@@ -57,7 +52,7 @@ def distill(
     onnx: Annotated[bool, typer.Option("--onnx", help="Save an ONNX graph as well.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Save an ONNX graph in int8 as well.")] = False,
     examples: Annotated[bool, typer.Option("--examples", help="Quote texts of the test split in the card.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show results and errors, and nothing on the way.")] = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Distil a student by the suggested configuration, save it, write its card, and register it in MLflow."""
