@@ -6,12 +6,10 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
+from mlflow_server import Server
 from test_history import finished_trials
 
 from kdrec import history
@@ -75,27 +74,14 @@ def store(home: Home) -> Store:
 @pytest.fixture(scope="module")
 def server(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A home whose store is a real MLflow server."""
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(prepared, folder / "mlflow.db")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", str(folder)]
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment, start_new_session=True)
+    made = Server(tmp_path_factory.mktemp("server"))
+    shutil.copy(prepared, made.folder / "served.db")
+    made.start()
     try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
-                break
-            except OSError:
-                assert process.poll() is None, (folder / "log").read_text()
-                time.sleep(0.5)
-        yield Home(root=folder / "home", tracking_uri=f"http://ada:s3cret@127.0.0.1:{port}")
+        made.wait()
+        yield Home(root=made.folder / "home", tracking_uri=made.uri.replace("//", "//ada:s3cret@"))
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        made.kill()
 
 
 def start(store: Store, trial: Trial = TRIAL, fingerprint: str = "", study: str = "study") -> tuple[str, str]:
