@@ -16,6 +16,8 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export TOKENIZERS_PARALLELISM := false
 export GIT_PYTHON_REFRESH := quiet
+# Where bytecode is forbidden, each of the many processes of a study or a test compiles kdrec anew: a tenth of its start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test chaos team lint ui docs lock clean replication-report
 
