@@ -131,7 +131,7 @@ def _embedded(home: Home) -> EmbeddedServer:
     os.environ.setdefault("PREFECT_HOME", str(home.folder("prefect")))
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")  # the client's own switch; else it opens with a notice on a terminal
-    server = EmbeddedServer(home.folder("prefect") / "server.log")
+    server = EmbeddedServer(home.folder("prefect"))
     os.environ["PREFECT_API_URL"] = server.url
     return server
 

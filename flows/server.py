@@ -3,6 +3,9 @@
 Prefect can start one of its own, which outlives a killed parent; this one cannot, and it starts while its parent still
 imports. If it is killed, another takes its place on the same port and database: Prefect's clients try again for a
 while, and a study would hang and fail by the loss of what only shows it.
+
+Prefect's servers make or change the tables of a database all at once, and end when another is at it: so on a folder
+where this version of Prefect has not been ready yet, they start one after the other.
 """
 
 from __future__ import annotations
@@ -15,24 +18,43 @@ import threading
 import urllib.error
 import urllib.request
 from contextlib import suppress
+from importlib.metadata import version
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Final
 
+from filelock import FileLock, Timeout
+
 from flows.children import LeanContext, LeanProcess, die_with_parent
 from kdrec.errors import KdrecError
+from kdrec.sources import atomic_write
 
 PATIENCE_SECONDS: Final = 120.0
+STARTS: Final = 3
+"""How often a server may end before it has answered."""
 REVIVAL_SECONDS: Final = 1.0
 """Between two starts of a server that keeps ending."""
+PREPARED: Final = "prepared"
+"""File that says for which version of Prefect the database is ready."""
 
 
 class EmbeddedServer:
-    """A server of this process; it takes calls once `wait_until_ready` returns."""
+    """A server of this process; it takes calls once `wait_until_ready` returns.
 
-    def __init__(self, log: Path) -> None:
-        self.log = log
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Of its log, and of what Prefect keeps.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.log, self._mark = folder / "server.log", folder / PREPARED
         self._stopped = threading.Event()
+        self._alone = FileLock(folder / "server.lock")  # released by the system, too, when its process dies
+        with suppress(Timeout):  # then somebody holds it who will not be ready any more
+            self._alone.acquire(timeout=PATIENCE_SECONDS)
+        if self._is_prepared():
+            self._alone.release()
         try:
             self.process, self.port = self._start(0)
         except EOFError:
@@ -41,17 +63,28 @@ class EmbeddedServer:
         self.url = f"http://127.0.0.1:{self.port}/api"
 
     def wait_until_ready(self) -> None:
-        """Return when the server answers.
+        """Return when the server answers; one that ends before is started again, at the same address.
 
         Raises
         ------
         KdrecError
-            It ended, or did not answer for two minutes.
+            It ended again and again, or did not answer for two minutes.
         """
-        try:
-            urllib.request.urlopen(f"{self.url}/health", timeout=PATIENCE_SECONDS).close()
-        except (OSError, urllib.error.URLError):
-            raise self._failed() from None
+        for _ in range(STARTS):
+            try:
+                urllib.request.urlopen(f"{self.url}/health", timeout=PATIENCE_SECONDS).close()
+                break
+            except (OSError, urllib.error.URLError):
+                self.process.join(timeout=5)
+                if self.process.is_alive():
+                    raise self._failed() from None
+            with suppress(EOFError):
+                self.process, _ = self._start(self.port)
+        else:
+            raise self._failed()
+        if not self._is_prepared():
+            atomic_write(self._mark, version("prefect").encode())
+        self._alone.release()
         threading.Thread(target=self._revive, name="revive-prefect-server", daemon=True).start()
 
     def stop(self) -> None:
@@ -81,7 +114,14 @@ class EmbeddedServer:
                 self.process, _ = self._start(self.port)
             self._stopped.wait(REVIVAL_SECONDS)
 
+    def _is_prepared(self) -> bool:
+        try:
+            return self._mark.read_text(encoding="utf-8") == version("prefect")
+        except (OSError, ValueError):
+            return False
+
     def _failed(self) -> KdrecError:
+        self._alone.release()
         return KdrecError(f"the embedded Prefect server did not start; its log {self.log} says why")
 
 
@@ -94,6 +134,7 @@ def _serve(told: Connection, log: Path, port: int) -> None:
     listening = socket.create_server(("127.0.0.1", port))
     told.send(listening.getsockname()[1])
     told.close()
+    os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "ERROR"  # of its own log, whatever the study shows
     os.environ |= {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "PREFECT_UI_ENABLED": "false"}
     import uvicorn
 

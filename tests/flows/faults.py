@@ -129,7 +129,7 @@ def flow_and_workers(run: Running, place: Place) -> bool:
 
 
 def prefect_server(run: Running, place: Place) -> bool:
-    return _kill([child for child in run.family() if os.getsid(child.pid) == child.pid])
+    return _kill(run.servers())
 
 
 def ctrl_c(run: Running, place: Place) -> bool:

@@ -51,6 +51,10 @@ class Running:
         """The children that have loaded torch."""
         return [child for child in self.family() if any("libtorch" in part.path for part in child.memory_maps())]
 
+    def servers(self) -> list[psutil.Process]:
+        """The embedded server: the one child with a session of its own."""
+        return [child for child in self.family() if os.getsid(child.pid) == child.pid]
+
     def wait_for(self, words: str, seconds: float = 150) -> None:
         end = time.monotonic() + seconds
         while words not in self.text:

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from installation import until
 from running import Running, gone
 
 from kdrec.home import Home
@@ -53,11 +54,19 @@ def test_a_study_killed_in_any_way_leaves_no_process_and_loses_no_finished_trial
     assert set(Counter(trial.fingerprint for trial in after.values()).values()) == {1}
 
 
-def test_sigterm_stops_a_study_as_ctrl_c_does(mini: Path, home: Home) -> None:
-    run = Running(str(mini), "--home", str(home.root))
-    run.wait_for("reading rows and weights")
-    family = run.family()
-    run.process.terminate()
-    assert run.wait() == 130, run.text
-    assert gone(family)
-    assert "Traceback" not in run.text
+def test_two_that_start_at_once_on_a_new_home_get_their_servers_and_sigterm_stops_them_as_ctrl_c_does(
+    mini: Path, home: Home
+) -> None:
+    """One server is killed before it answers; both meet on databases that nobody has made yet."""
+    runs = [Running(str(mini), "--home", str(home.root)) for _ in range(2)]
+    until(lambda: bool(runs[0].servers()))
+    runs[0].servers()[0].kill()
+    families = []
+    for run in runs:
+        run.wait_for("reading rows and weights")
+        families.append(run.family())
+    for run, family in zip(runs, families, strict=True):
+        run.process.terminate()
+        assert run.wait() == 130, run.text
+        assert gone(family)
+        assert "Traceback" not in run.text
