@@ -6,7 +6,8 @@ Every effect is shrunk to zero by a normal prior, so a task, student or cell wit
 and any other by the pool. Noise has Student-t tails (a machine that slept is no dear trial). Exact Gaussian algebra
 for given weights; the weights are iterated.
 
-Shapes: N trials, G groups of trials that share every effect (task, student, loss), P effects.
+Shapes: N trials, G groups of trials that share every effect (task, student, loss), P effects that may be asked for, B
+effects of another task.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from statistics import fmean, median
 from typing import Any, Final
 
@@ -119,16 +121,15 @@ def learn_cost(history: History, features: TaskFeatures, student: str) -> Cost |
         groups.setdefault((trial.task, trial.student, _loss(trial.config)), []).append(trial)
     names = sorted(groups)  # one order, whatever the order of the history
     rows = [{**sizes.effects(groups[name][0].features, name[1], name[0])[0], ("loss", name[2]): 1.0} for name in names]
-    columns = tuple(sorted({column for row in rows for column in row}))
-    x_GP = np.array([[row.get(column, 0.0) for column in columns] for row in rows])
     log_N = np.array([math.log(s) for name in names for s in sorted(t.seconds for t in groups[name])])
     group_N = np.repeat(np.arange(len(names)), [len(groups[name]) for name in names])
     shared, doubt = sizes.effects(features, student, features.task)
-    mean_P, cov_PP, noise = _fit(columns, x_GP, log_N, group_N)
+    design = _Design.of(rows, [name[0] for name in names], features.task)
+    mean_P, cov_PP, noise = _fit(design, log_N, group_N)
     return Cost(
         n_trials=len(timed),
         n_own_trials=sum(trial.task == features.task and trial.student == student for trial in timed),
-        columns=columns,
+        columns=design.columns,
         mean_P=mean_P,
         cov_PP=cov_PP,
         noise=noise,
@@ -227,23 +228,80 @@ def _prior(kind: str, name: str) -> tuple[float, float]:
     return 0.0, LEVEL_SD if kind == "level" else EFFECT_SD[kind]
 
 
-def _fit(
-    columns: Sequence[tuple[str, str]], x_GP: Floats, log_N: Floats, group_N: Ints
-) -> tuple[Floats, Floats, float]:
-    """Posterior mean and covariance of the effects, and the noise."""
-    prior_P, sd_P = np.array([_prior(*column) for column in columns]).T
-    prior_P = np.where([kind == "level" for kind, _ in columns], np.median(log_N), prior_P)
-    n_G = np.bincount(group_N)
-    expected_N: Floats = np.array([np.median(log_N[group_N == g]) for g in range(len(n_G))])[group_N]
+@dataclass(frozen=True, kw_only=True)
+class _Design:
+    """Effects of groups: those an answer may ask for, and those of each other task and its cells.
+
+    The latter, B of a task, meet those of no third task, so a fit takes one task after the other out of its equations
+    (Schur complements) and its work grows with the tasks, not with their cube.
+    """
+
+    columns: tuple[tuple[str, str], ...]
+    x_GP: Floats
+    others: tuple[tuple[slice, tuple[tuple[str, str], ...], Floats], ...]
+    """Of each other task: its groups, its effects, and their design of shape (groups, B)."""
+
+    @classmethod
+    def of(cls, rows: Sequence[Effects], tasks: Sequence[str], asked: str) -> _Design:
+        """The design of groups whose tasks stand in order."""
+        others, start, shared = [], 0, set[tuple[str, str]]()
+        for task, members in groupby(tasks):
+            at = slice(start, start := start + len(list(members)))
+            columns = {column for row in rows[at] for column in row}
+            own = {column for column in columns if column[0] in ("task", "cell") and task != asked}
+            shared |= columns - own
+            if own:
+                others.append((at, tuple(sorted(own)), _matrix(rows[at], sorted(own))))
+        kept = tuple(sorted(shared))
+        return cls(columns=kept, x_GP=_matrix(rows, kept), others=tuple(others))
+
+
+def _matrix(rows: Sequence[Effects], columns: Sequence[tuple[str, str]]) -> Floats:
+    return np.array([[row.get(column, 0.0) for column in columns] for row in rows])
+
+
+def _priors(columns: Sequence[tuple[str, str]]) -> tuple[Floats, Floats]:
+    """Prior means and precisions."""
+    mean_P, sd_P = np.array([_prior(*column) for column in columns]).T
+    return mean_P, sd_P**-2.0
+
+
+def _fit(design: _Design, log_N: Floats, group_N: Ints) -> tuple[Floats, Floats, float]:
+    """Posterior mean and covariance of the effects that may be asked for, and the noise."""
+    prior_P, sure_P = _priors(design.columns)
+    prior_P = np.where([kind == "level" for kind, _ in design.columns], np.median(log_N), prior_P)
+    ends_G = np.cumsum(np.bincount(group_N))
+    expected_G: Floats = np.array([np.median(part) for part in np.split(log_N, ends_G[:-1])])
     noise, weight = NOISE_PRIOR
     for _ in range(ROUNDS):
-        square_N = (log_N - expected_N) ** 2
+        square_N = (log_N - expected_G[group_N]) ** 2
         weight_N = (TAIL_DF + 1) / (TAIL_DF + square_N / noise**2)
         noise = math.sqrt(((weight_N * square_N).sum() + weight * NOISE_PRIOR[0] ** 2) / (len(log_N) + weight))
         weight_G = np.bincount(group_N, weight_N) / noise**2
         pull_G = np.bincount(group_N, weight_N * log_N) / noise**2
-        precision_PP = (x_GP.T * weight_G) @ x_GP + np.diag(sd_P**-2.0)
-        cov_PP: Floats = np.asarray(np.linalg.inv(precision_PP), dtype=np.float64)
-        mean_P: Floats = cov_PP @ (x_GP.T @ pull_G + prior_P / sd_P**2)
-        expected_N = np.asarray((x_GP @ mean_P)[group_N], dtype=np.float64)
+        mean_P, cov_PP, expected_G = _solve(design, weight_G, pull_G, prior_P, sure_P)
     return mean_P, cov_PP, noise
+
+
+def _solve(
+    design: _Design, weight_G: Floats, pull_G: Floats, prior_P: Floats, sure_P: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Mean and covariance for given weights, and what every group is expected to take."""
+    x_GP = design.x_GP
+    precision_PP = (x_GP.T * weight_G) @ x_GP + np.diag(sure_P)
+    pulled_P = x_GP.T @ pull_G + sure_P * prior_P
+    solved = []
+    for at, own, x_GB in design.others:
+        weighted_BG = x_GB.T * weight_G[at]
+        beside_BP = weighted_BG @ x_GP[at]
+        precision_BB = weighted_BG @ x_GB + np.diag(_priors(own)[1])
+        both = np.linalg.solve(precision_BB, np.column_stack([beside_BP, x_GB.T @ pull_G[at]]))
+        precision_PP -= beside_BP.T @ both[:, :-1]
+        pulled_P -= beside_BP.T @ both[:, -1]
+        solved.append(both)
+    cov_PP: Floats = np.asarray(np.linalg.inv(precision_PP), dtype=np.float64)
+    mean_P: Floats = cov_PP @ pulled_P
+    expected_G: Floats = x_GP @ mean_P
+    for (at, _, x_GB), both in zip(design.others, solved, strict=True):
+        expected_G[at] += x_GB @ (both[:, -1] - both[:, :-1] @ mean_P)
+    return mean_P, cov_PP, expected_G

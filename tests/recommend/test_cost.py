@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kdrec.errors import BadArgument
-from kdrec.recommend import suggest
+from kdrec.recommend import cost, suggest
 from kdrec.recommend.cost import learn_cost
 from kdrec.recommend.terms import Terms
 from kdrec.space import DEFAULT_SPACE
@@ -100,6 +100,31 @@ def test_a_size_that_no_past_trial_has_beside_it_tells_nothing(told):
     with_size, without = (learn_cost(history, f, "new").trial(MSE) for f in (replace(asked, **told), asked))
     assert with_size == without
     assert with_size.lo80 < rule(4, "tiny", MSE) < with_size.hi80
+
+
+def test_taking_tasks_out_of_the_equations_changes_no_answer():
+    """Against the joint solution of all effects at once, as dense algebra gives it."""
+    rng, loss = np.random.default_rng(1), ("ce", "mse", "labels only")
+    names = [(f"t{n}", s, w) for n in range(4) for s in STUDENTS for w in loss[: 2 + n % 2]]
+    rows = [
+        {("level", ""): 1.0, ("slope", "size"): int(task[1]) - 1.5, ("student", s): 1.0, ("loss", w): 1.0}
+        | {("task", task): 1.0, ("cell", f"{task}/{s}"): 1.0}
+        for task, s, w in names
+    ]
+    weight_G, pull_G = rng.uniform(1, 9, len(rows)), rng.standard_normal(len(rows))
+    every = sorted({column for row in rows for column in row})
+    dense_GE = np.array([[row.get(column, 0.0) for column in every] for row in rows])
+    mean_E, sd_E = np.array([cost._prior(*column) for column in every]).T
+    cov_EE = np.linalg.inv((dense_GE.T * weight_G) @ dense_GE + np.diag(sd_E**-2))
+    mean_E = cov_EE @ (dense_GE.T @ pull_G + mean_E / sd_E**2)
+    for asked in ("t0", "t2", "new"):
+        design = cost._Design.of(rows, [task for task, _, _ in names], asked)
+        assert len(design.others) == (4 if asked == "new" else 3)
+        at = [every.index(column) for column in design.columns]
+        mean_P, cov_PP, expected_G = cost._solve(design, weight_G, pull_G, *cost._priors(design.columns))
+        np.testing.assert_allclose(mean_P, mean_E[at], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(cov_PP, cov_EE[np.ix_(at, at)], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(expected_G, dense_GE @ mean_E, rtol=1e-9)
 
 
 def test_one_group_worked_by_hand():
