@@ -57,5 +57,6 @@ def _summary(found: Refreshed) -> list[str]:
     if not found.bulletin.lines and not found.changes:
         return ["Nothing to recommend: the history holds no trial; run a study first"]
     if not found.run_id:
-        return [f"Nothing new: all {len(found.bulletin.lines)} recommendations stand, and no run was written"]
+        n = len(found.bulletin.lines)
+        return [f"Nothing new: what was recommended of {n} cell{'' if n == 1 else 's'} stands, and no run was written"]
     return [*found.changes, f"Published as MLflow run {found.run_id}"]
