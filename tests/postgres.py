@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -68,7 +68,8 @@ class Postgres:
         """End the server and all that serve its connections, without a word to any."""
         assert self.process is not None, "it is not running"
         for one in [*psutil.Process(self.process.pid).children(), self.process]:
-            one.kill()
+            with suppress(psutil.NoSuchProcess):  # a connection was closed meanwhile
+                one.kill()
         self.process.wait()
 
     def stop(self) -> None:
