@@ -23,6 +23,7 @@ ADVICE: Final = "advice"
 """Folder of a home that remembers what studies were answered last."""
 
 MOST_ASKED: Final = 40
+"""Cells of a study that the recommender is asked about when it ends: a minute."""
 
 Watch = Callable[[int, int, str], object]
 """Told how many of how many cells are answered, and the name of the last."""

@@ -123,9 +123,9 @@ def identities(row: Row) -> tuple[str, ...]:
     return tuple(known) or (digest([row]),)
 
 
-def digest(rows: Sequence[Row], *beside: Sequence[object]) -> str:
-    """SHA-256 of rows, floats to the bit, and of what is kept beside them."""
-    return digest_with(hashed(rows, *beside[:-1]), *beside[-1:])
+def digest(rows: Sequence[Row]) -> str:
+    """SHA-256 of rows, floats to the bit."""
+    return digest_with(hashed(rows))
 
 
 def hashed(rows: Sequence[Row], *beside: Sequence[object]) -> Hash:

@@ -30,6 +30,8 @@ SLOPES: Final = ((0.8, 0.3), (0.5, 0.4))
 than parameters, since embeddings are looked up rather than multiplied."""
 EFFECT_SD: Final = {"task": 0.4, "student": 0.5, "loss": 0.15, "cell": 0.3}
 """Prior deviation of effects, in log seconds."""
+UNTOLD_SPREAD: Final = 1.5
+"""Deviation of log sizes where no past trial tells one."""
 NOISE_PRIOR: Final = (0.15, 4.0)
 """Deviation of log seconds between equal trials, and the trials this belief counts for."""
 TAIL_DF: Final = 4.0
@@ -161,10 +163,6 @@ def summary(cost: Cost | None, chosen: Configuration, upcoming: Sequence[Configu
 def _rounded(seconds: float) -> float:
     """Three figures: more would be invented, and would differ between machines."""
     return float(f"{seconds:.3g}")
-
-
-UNTOLD_SPREAD: Final = 1.5
-"""Deviation of log sizes where no past trial tells one."""
 
 
 @dataclass(frozen=True)
