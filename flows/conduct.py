@@ -27,7 +27,7 @@ from kdrec.errors import KdrecError
 from kdrec.home import Home
 from kdrec.shelf import Shelf
 from kdrec.studies import Cell, Study
-from kdrec.tracking import Store, bulletin_note
+from kdrec.tracking import Store, bulletin_note, patiently
 
 
 def conduct(
@@ -62,7 +62,7 @@ def conduct(
     several = ranks is not None and ranks > 1
     plan = pieces.cut(study, home, cells, ranks or 1)
     outcomes, failures = _work_off(plan, workers or (1 if several else usable_cores()), outlet)
-    question.sync(home, always=True)  # so that the next suggestion need not open the store
+    _sync(home, outlet)
     found = [outcomes[str(cell)] for cell in cells if str(cell) in outcomes]
     _show(study, found, before, home, outlet)
     for name, error in failures.items():
@@ -108,7 +108,7 @@ def send(study: Study, name: str, home: Home, deployment: str, *, quiet: bool = 
         fan = FanOut(study, home, pool, outlet.say)
         with Bar(*_bar(study), lambda: fan.n_ended() / len(cells)):
             done = fan.run(cells)
-    question.sync(home, always=True)  # so that the next suggestion need not open the store
+    _sync(home, outlet)
     _sum_up(study, done.found, home, outlet)
     if done.failed:
         raise fanout.refusal(done.failed, len(cells))
@@ -119,6 +119,11 @@ def known_trials(home: Home) -> frozenset[str]:
     """Run ids of the trials that the store has now."""
     question.sync(home)
     return frozenset(trial.run_id for trial in history.load(home))
+
+
+def _sync(home: Home, outlet: Outlet) -> None:
+    """Bring the new trials into the history, so that the next suggestion need not open the store."""
+    patiently(lambda: question.sync(home, always=True), lambda message: outlet.say(f"{message}."))
 
 
 def _outlet(quiet: bool) -> Outlet:

@@ -17,6 +17,7 @@ from kdrec.errors import BadArgument, did_you_mean
 from kdrec.home import Home
 from kdrec.search import SearchStep
 from kdrec.studies import Cell, Study
+from kdrec.tracking import patiently
 from kdrec.types import KDConfig, Suggestion, Trial
 
 STUDIES: Final = Path(__file__).parent / "studies"
@@ -118,20 +119,23 @@ def do(piece: Piece, tell: Callable[[Told], None]) -> Outcome | None:
         if piece.ranks == 1 or progress.notice:  # the rest was told as it was made
             told(progress.done, progress.expected, progress.message, progress.notice)
 
-    if piece.ranks > 1:
-        ranks.train(piece.study, piece.task, piece.model, piece.home, piece.ranks, told)
-    if piece.role == "teacher":
-        trial.prepare_teacher(piece.study, piece.task, piece.model, piece.home, heard)
-        return None
-    found = trial.run_cell(piece.study, Cell(task=piece.task, student=piece.model), piece.home, heard)
-    return Outcome(
-        cell=found.cell,
-        trials=found.trials,
-        path=found.path,
-        best=found.best,
-        run_id=found.run_id,
-        suggestion=found.suggestion,
-    )
+    def done() -> Outcome | None:
+        if piece.ranks > 1:
+            ranks.train(piece.study, piece.task, piece.model, piece.home, piece.ranks, told)
+        if piece.role == "teacher":
+            trial.prepare_teacher(piece.study, piece.task, piece.model, piece.home, heard)
+            return None
+        found = trial.run_cell(piece.study, Cell(task=piece.task, student=piece.model), piece.home, heard)
+        return Outcome(
+            cell=found.cell,
+            trials=found.trials,
+            path=found.path,
+            best=found.best,
+            run_id=found.run_id,
+            suggestion=found.suggestion,
+        )
+
+    return patiently(done, lambda message: told(0, 0, message, True))  # what a piece has finished, it finds again
 
 
 def _weight(piece: Piece) -> float:

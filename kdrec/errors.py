@@ -51,6 +51,10 @@ class StoreError(KdrecError):
     """The tracking store cannot be reached, or was written by a newer schema."""
 
 
+class StoreUnreachable(StoreError):
+    """Nothing answers where the tracking store is said to be: it may in a minute."""
+
+
 class NoHistory(KdrecError):
     """A history without a single usable row."""
 

@@ -12,7 +12,7 @@ from kdrec import engine, trial
 from kdrec.errors import StoreError
 from kdrec.home import Home
 from kdrec.studies import Cell, Study
-from kdrec.tracking import Store
+from kdrec.tracking import Store, connect, patiently
 from kdrec.trial import one, outbox
 from kdrec.trial.cell import _Runner
 from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, TaskFeatures, Trial
@@ -69,7 +69,11 @@ def test_a_store_that_goes_away_costs_a_wait_and_never_a_trained_trial(
     assert kept is not None
 
     server.start()
-    server.wait()
+    said: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(connect, "PAUSES", (0.5,) * 120)
+        patiently(lambda: Store.open(home), said.append)
+    assert set(said) == {"the tracking store is away, and is waited for"}
     with monkeypatch.context() as patch:
         patch.setattr(one.engine, "fit", None)  # to train again would be an error
         sent = one.run_trial(place, BASELINE_CONFIG, seed=0)

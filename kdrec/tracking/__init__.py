@@ -7,6 +7,7 @@ package does not import MLflow.
 
 from kdrec.errors import redacted
 from kdrec.tracking.bulletins import bulletin_note
+from kdrec.tracking.connect import PAUSES, patiently
 from kdrec.tracking.made import CellMade, Made, TeacherMade
 from kdrec.tracking.notes import cell_note, closing_note, escaped
 from kdrec.tracking.recorded import Recorded
@@ -15,6 +16,7 @@ from kdrec.tracking.store import Store
 
 __all__ = [
     "CARD",
+    "PAUSES",
     "CellMade",
     "Entry",
     "Made",
@@ -26,5 +28,6 @@ __all__ = [
     "cell_note",
     "closing_note",
     "escaped",
+    "patiently",
     "redacted",
 ]

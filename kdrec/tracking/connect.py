@@ -9,21 +9,27 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from kdrec.errors import StoreError, redacted
+from kdrec.errors import StoreError, StoreUnreachable, redacted
 from kdrec.home import Home
 from kdrec.sources import atomic_path
 from kdrec.tracking.tables import refuse_other_tables
 
+T = TypeVar("T")
+
 PATIENCE_SECONDS: Final = 8.0
 """How long an address may stay silent before it counts as unreachable."""
+
+PAUSES: Final = (1.0, 4.0, 15.0, 40.0)
+"""Seconds to wait before a store is asked again: a minute for one that restarts, on top of MLflow's own patience."""
 
 _PORTS: Final = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _DRIVERS: Final = ("psycopg", "psycopg2")
@@ -80,6 +86,17 @@ def connect(home: Home) -> Any:
 def _is_not_told_anyway(record: logging.LogRecord) -> bool:
     """Keep the traceback that MLflow prints of a database's error off the screen: `asking` says it in a sentence."""
     return not record.exc_info
+
+
+def patiently(ask: Callable[[], T], say: Callable[[str], object]) -> T:
+    """Do what opens a store, and again after each of `PAUSES` while nothing answers; for work that has begun."""
+    for pause in PAUSES:
+        try:
+            return ask()
+        except StoreUnreachable:
+            say("the tracking store is away, and is waited for")
+        time.sleep(pause)
+    return ask()
 
 
 def ask_health(uri: str) -> None:
@@ -163,8 +180,8 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _unreachable(uri: str, reason: str) -> StoreError:
-    return StoreError(
+def _unreachable(uri: str, reason: str) -> StoreUnreachable:
+    return StoreUnreachable(
         f"no tracking store answers at {redacted(uri)} ({redacted(reason)}); start it, or unset MLFLOW_TRACKING_URI "
         "and KDREC_TRACKING_URI to use the file in KDREC_HOME"
     )

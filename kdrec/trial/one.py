@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from kdrec import encoder, engine
 from kdrec.checkpoints import Checkpoint
@@ -19,14 +19,11 @@ from kdrec.signals import TeacherSignal
 from kdrec.space import canonical
 from kdrec.studies import Cell
 from kdrec.tasks import grader
-from kdrec.tracking import Store
+from kdrec.tracking import PAUSES, Store
 from kdrec.trial import outbox, weights
 from kdrec.trial.bench import Bench, lock
 from kdrec.trial.ranks import Distil
 from kdrec.types import SCHEMA_VERSION, KDConfig, ModelCard, TaskFeatures, Training, Trial
-
-PAUSES: Final = (1.0, 4.0, 15.0, 40.0)
-"""Seconds to wait before a trial is recorded again: a minute for a store that restarts, on top of MLflow's own."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

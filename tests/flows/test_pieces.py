@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from flows.pieces import STUDIES, check, cut, find_study
-from kdrec import catalog, tasks
-from kdrec.errors import BadArgument, DataError
+from flows.pieces import STUDIES, Told, check, cut, do, find_study
+from kdrec import catalog, tasks, trial
+from kdrec.errors import BadArgument, DataError, StoreUnreachable
 from kdrec.home import Home
 from kdrec.space import Space
 from kdrec.studies import Cell, RowLimits, Study
+from kdrec.tracking import connect
 
 
 @pytest.fixture
@@ -80,3 +81,23 @@ def test_the_study_of_glue_is_the_setting_of_the_paper_on_all_rows() -> None:
 def test_an_unknown_study_is_told_the_nearest() -> None:
     with pytest.raises(DataError, match=r"no study file at .*quikstart\.toml; did you mean 'quickstart'\?"):
         find_study("quikstart")
+
+
+def test_a_piece_that_finds_its_store_away_waits_for_it_and_begins_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    piece = cut(Study(name="s", tasks=("trec",), students=("tiny",)), home)[0]
+    answers: list[Exception | None] = [StoreUnreachable("away"), StoreUnreachable("away"), None]
+    told: list[Told] = []
+
+    def prepared(*_: object) -> None:
+        if answer := answers.pop(0):
+            raise answer
+
+    monkeypatch.setattr(trial, "prepare_teacher", prepared)
+    monkeypatch.setattr(connect, "PAUSES", (0.0, 0.0))
+    do(piece, told.append)
+    assert [(one.message, one.notice) for one in told] == [("the tracking store is away, and is waited for", True)] * 2
+    answers += [StoreUnreachable("away")] * 3
+    with pytest.raises(StoreUnreachable):
+        do(piece, told.append)
