@@ -69,7 +69,7 @@ repeats that.
 - Ten studies at once on a new home made Prefect's tables together, and five ended of it (in `scale.jsonl`). They now
   prepare a new database one after the other.
 - A sync hashed and wrote all rows of the local table again. With 100,000, nothing new took 2.1 CPU seconds of its own
-  and takes 1.1; the table of the store's trials was measured before this and the cost model.
+  and takes 1.1.
 
 Looking for a trial still goes through all fingerprints of a store, because MLflow has no index on the values of
 tags; a sync still reads the whole local table, and an answer all of it. All three grow in proportion to the trials.
