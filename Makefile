@@ -25,7 +25,7 @@ help:
 	@echo "make run    install into $(VENV), run the quickstart study, suggest for a third task"
 	@echo "make test   install the development tools, lint, type-check, check imports, run the tests"
 	@echo "make lint   the part of make test that takes seconds"
-	@echo "make chaos  a study under 50 random faults: kills, lost servers, a full disk (an hour or more)"
+	@echo "make chaos  a study under 50 random faults: kills, lost servers, a full disk (half an hour)"
 	@echo "make team   the servers of compose.yaml as processes here, and a study through them (minutes; needs Postgres)"
 	@echo "make ui     browse the runs: MLflow's page on http://127.0.0.1:$(PORT) (PORT=...)"
 	@echo "make docs   build the documentation into site/ (open site/index.html)"

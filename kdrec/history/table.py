@@ -42,8 +42,8 @@ _ABOUT: Final = frozenset({"digest", "store", "watermark", "marker"})
 class _Table:
     """What the file holds: rows by origin, and what is known of the store they came from.
 
-    Of a file of today's form, `data` are its bytes, and `hashed` is the hash so far of its `n_stored` rows and origins:
-    what is there already is neither written nor hashed again.
+    Of a file of today's form, `data` are its bytes, `digest` is that of all it holds, and `hashed` is the hash so far of
+    its `n_stored` rows and origins: what is there already is neither written nor hashed again.
     """
 
     origins: list[str] = field(default_factory=list)
@@ -52,6 +52,7 @@ class _Table:
     watermark: str = ""
     marker: str = ""
     data: bytes = b""
+    digest: str = ""
     n_stored: int = 0
     hashed: Hash | None = None
 
@@ -226,6 +227,8 @@ def _write(home: Home, table: _Table) -> None:
     about = {"store": table.store, "watermark": table.watermark, "marker": table.marker}
     same = table.hashed if len(table.rows) == table.n_stored else None
     about["digest"] = digest_with(same or hashed(table.rows, table.origins), sorted(about.items()))
+    if about["digest"] == table.digest:
+        return
     names = ", ".join(["origin", *(f'"{column.name}"' for column in COLUMNS), "knobs"])
     places = ", ".join("?" * (len(COLUMNS) + 2))
     try:
@@ -298,11 +301,11 @@ def _read(path: Path) -> _Table:
         todays = database.execute("PRAGMA user_version").fetchone()[0] == FORM
         data = database.serialize() if todays else b""
     same = hashed(rows, origins)
-    if about.keys() != _ABOUT or about.pop("digest") != digest_with(same, sorted(about.items())):
+    if about.keys() != _ABOUT or (told := about.pop("digest")) != digest_with(same, sorted(about.items())):
         raise _damaged(path)
     if not todays:
         return _Table(origins, rows, **about)
-    return _Table(origins, rows, **about, data=data, n_stored=len(rows), hashed=same)
+    return _Table(origins, rows, **about, data=data, digest=told, n_stored=len(rows), hashed=same)
 
 
 def _read_or_put_aside(path: Path) -> _Table:
