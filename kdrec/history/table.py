@@ -42,8 +42,8 @@ _ABOUT: Final = frozenset({"digest", "store", "watermark", "marker"})
 class _Table:
     """What the file holds: rows by origin, and what is known of the store they came from.
 
-    Of a file of today's form, `data` are its bytes, `digest` is that of all it holds, and `hashed` is the hash so far of
-    its `n_stored` rows and origins: what is there already is neither written nor hashed again.
+    Of a file of today's form, `data` are its bytes, `digest` is that of all it holds, `hashed` the hash so far of its
+    `n_stored` rows and origins: what is there already is neither written nor hashed again.
     """
 
     origins: list[str] = field(default_factory=list)
