@@ -1,4 +1,8 @@
-"""From what is new in a store to the table of recommendations that is published beside it, and what changed in it."""
+"""From what is new in a store to the table of recommendations that is published beside it, and what changed in it.
+
+And a study's own answers, beside its trials; the home remembers them by all that they rest on, under a hash. What an
+answer is, `recommend` says, and how a table is worded, `bulletin`.
+"""
 
 from __future__ import annotations
 
@@ -108,15 +112,17 @@ def advise(study: studies.Study, cells: Mapping[studies.Cell, str], home: Home) 
         lines.append(Line.of(answer, n_trials[cell]))
     question.sync(home, always=True)
     made = Bulletin(history=state, version=kdrec.__version__, lines=tuple(lines))
-    atomic_write(place, json.dumps(made.to_dict()).encode())
+    text = json.dumps(made.to_dict())
+    atomic_write(place, f"{_word(text)}\n{text}".encode())
     return made
 
 
 def _remembered(place: Path) -> Bulletin | None:
-    """Answers as they were kept; None where there are none, or the file is of something else."""
+    """Answers as they were kept; None where there are none, or a bit of the file is not as it was written."""
     try:
-        return Bulletin.from_dict(json.loads(place.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        sha256, _, text = place.read_text(encoding="utf-8").partition("\n")
+        return Bulletin.from_dict(json.loads(text)) if sha256 == _word(text) else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
