@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdrec.options import AsJson
-from kdrec.terminal import show as _print
-from kdrec.terminal import show_json as _print_json
+from kdrec.terminal import show as printed
+from kdrec.terminal import show_json
 
 if TYPE_CHECKING:
     from kdrec.types import History
@@ -37,9 +37,9 @@ def show(
 
     past = question.history_for(question.OWN, ctx.obj)
     if as_json:
-        _print_json([trial.to_row() for trial in past])
+        show_json([trial.to_row() for trial in past])
     else:
-        _print(report.history_table(past, limit=limit or None))
+        printed(report.history_table(past, limit=limit or None))
 
 
 def export(
@@ -53,7 +53,7 @@ def export(
     past = question.history_for(question.OWN, ctx.obj)
     history.write_table(past, file)
     if as_json:
-        _print_json({"file": str(file), **_size(past)})
+        show_json({"file": str(file), **_size(past)})
     else:
         typer.echo(f"{file} holds {report.history_line(past)}")
 
@@ -75,7 +75,7 @@ def _tell_size(past: History, new: int, as_json: bool) -> None:
     from kdrec import report
 
     if as_json:
-        _print_json({"new": new, **_size(past)})
+        show_json({"new": new, **_size(past)})
     else:
         typer.echo(f"{new} new; the history holds {report.history_line(past)}")
 

@@ -26,6 +26,7 @@ MOST_BYTES: Final = 1 << 30
 """A source distribution that is larger when decompressed is refused before one of its names is read."""
 _CHUNK: Final = 1 << 20
 _UNSOUND = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
+"""What the readers of archives raise; zipfile says `NotImplementedError` of a compression that it does not know."""
 
 
 @dataclass(frozen=True, kw_only=True)
