@@ -51,7 +51,7 @@ def scores_of(recipe: str, study: Study, student: str, seed: int, home: Home) ->
     from kdrec.trial import Bench
 
     bench, card = Bench(study, "trec", "minilm", home), catalog.card(student)
-    training = study.training_for(Cell(task="trec", student=student), seed)
+    training = study.training_for(Cell(task="trec", student=student)).resolved(seed=seed)
     if recipe == "ours":
         return recipes.run_ours(bench, card, training, CONFIGS)
     import usual

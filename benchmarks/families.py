@@ -150,7 +150,7 @@ def scores_of(run: Run, home: Home) -> list[float]:
     setting, configs = SETTINGS[run.family], recipes.CONFIGS[: run.configs]
     study, card = study_of(setting, run.rows, run.epochs), catalog.card(STUDENT)
     bench = Bench(study, setting.task, TEACHER, home)
-    training = study.training_for(Cell(task=setting.task, student=STUDENT), run.seed)
+    training = study.training_for(Cell(task=setting.task, student=STUDENT)).resolved(seed=run.seed)
     if run.recipe == "teacher":
         return [bench.teacher.selection.t_hs.score]
     if run.recipe == "ours":

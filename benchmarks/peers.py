@@ -74,7 +74,8 @@ def one(recipe: str, seed: int, home: Home) -> None:
     study = peer_runs.study()
     bench, card = Bench(study, "trec", "minilm", home), catalog.card("tiny")
     start = recipes.usage()["cpu_seconds"]
-    score = peer_runs.run(recipe, bench, card, study.training_for(Cell(task="trec", student="tiny"), seed))
+    training = study.training_for(Cell(task="trec", student="tiny")).resolved(seed=seed)
+    score = peer_runs.run(recipe, bench, card, training)
     used = recipes.usage()
     used["run_cpu_seconds"] = used["cpu_seconds"] - start
     print(json.dumps({"score": score, "user_lines": peer_runs.user_code(recipe), **used}))

@@ -7,6 +7,7 @@ database under the kdrec home. Exit codes: 0 done, 2 the user or the world has t
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shlex
 import signal
@@ -86,6 +87,7 @@ def _run(asked: argparse.Namespace, home: Home) -> None:
         cells_on=asked.cells_on,
         ranks=asked.ranks,
         quiet=asked.quiet,
+        minutes=asked.minutes,
     )
     if not asked.quiet:
         print(_next_steps(study, asked.home))  # noqa: T201
@@ -170,9 +172,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=_count, metavar="N", help="worker processes (default: one a core)")
     parser.add_argument("--ranks", type=_count, metavar="N", help="processes (GPUs) that train each model together")
     parser.add_argument("--cells-on", metavar="CELL/NAME", help="deployment that gets every cell (default: work here)")
+    parser.add_argument(
+        "--minutes", type=_minutes, metavar="M", help="most minutes to find the training of each teacher and each cell"
+    )
     parser.add_argument("--quiet", action="store_true", help="show results and errors, and nothing on the way")
     parser.add_argument("--home", metavar="DIR", help="folder of studies, caches and history (KDREC_HOME, or ./.kdrec)")
     return parser
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0 < minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"a number of minutes above 0 was expected, got {text!r}")
+    return minutes
 
 
 def _count(text: str) -> int:

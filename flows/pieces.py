@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from flows import ranks
 from kdrec import catalog, tasks
+from kdrec.autotune import EPOCHS_EXPECTED, expected_evaluations
 from kdrec.errors import BadArgument, did_you_mean
 from kdrec.home import Home
 from kdrec.search import SearchStep
@@ -150,7 +151,7 @@ def _work(model: str) -> float:
 def _teacher(study: Study, home: Home, task: str, teacher: str) -> Piece:
     training = study.teacher_for(task)
     cost = _work(teacher) * (study.rows_for(task).train or ROWS_UNKNOWN) / training.evaluations_per_epoch
-    units = len(training.runs()) * training.epochs * training.evaluations_per_epoch
+    units = expected_evaluations(training)
     return Piece(
         role="teacher", study=study, home=home, task=task, model=teacher, teacher=teacher, units=units, cost=cost
     )
@@ -159,7 +160,7 @@ def _teacher(study: Study, home: Home, task: str, teacher: str) -> Piece:
 def _cell(study: Study, home: Home, cell: Cell) -> Piece:
     grid = len(study.space.configs())
     configs = 1 + {"full": grid, "listed": len(study.configs)}.get(study.search, min(grid, 11))
-    epochs = study.training_for(cell, study.seeds[0]).epochs
+    epochs = study.training_for(cell).epochs or EPOCHS_EXPECTED
     return Piece(
         role="cell",
         study=study,

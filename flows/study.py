@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 if __name__ == "__main__":  # the command line sets the scene before Prefect is imported and reads its settings
     from flows.command import main
@@ -48,6 +49,14 @@ Ranks = Annotated[
     int | None,
     Field(title="Ranks", ge=1, description="Processes (GPUs) that train each model together; empty: one."),
 ]
+Minutes = Annotated[
+    float | None,
+    Field(
+        title="Minutes",
+        gt=0,
+        description="Most minutes that the search for a training may take, of each teacher and of each cell.",
+    ),
+]
 
 
 @explained
@@ -59,15 +68,20 @@ def study(
     cells_on: CellsOn = None,
     ranks: Ranks = None,
     quiet: Quietly = False,
+    minutes: Minutes = None,
 ) -> list[Outcome] | list[Reference]:
     """Search every cell of a study: teachers are fine-tuned, students distilled, all of it recorded in MLflow.
 
     Finished trials are found, not repeated: a study that was stopped goes on where it was.
     """
     plan, place = find_study(study), Home.at(home) if home else Home.from_env()
+    if minutes is not None:
+        plan = replace(plan, budget=replace(plan.budget, minutes=minutes))
     if cells_on is None:
         return conduct(plan, plan.cells(), place, workers, ranks, quiet=quiet)
     for name, number in (("workers", workers), ("ranks", ranks)):
         if number is not None:
             raise BadArgument(f"{name} = {number} are processes of this machine, and the cells go to {cells_on!r}")
+    if minutes is not None:
+        raise BadArgument(f"cells that go to {cells_on!r} read the study file: write minutes into its [budget]")
     return send(plan, study, place, cells_on, quiet=quiet)

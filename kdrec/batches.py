@@ -39,11 +39,16 @@ def plan_epoch(lengths_N: Ints, batch_size: int, *, seed: int, epoch: int) -> li
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def plan(lengths_N: Ints, batch_size: int, *, epochs: int, seed: int) -> list[Ints]:
-    """The batches of a whole training run, in order."""
+def plan(lengths_N: Ints, batch_size: int, *, n_steps: int, seed: int) -> list[Ints]:
+    """The batches of a whole training run, in order: epoch after epoch, the last one cut where the steps end."""
     if len(lengths_N) == 0:
         raise BadArgument("a training split needs at least one example, got none")
-    return [batch for epoch in range(epochs) for batch in plan_epoch(lengths_N, batch_size, seed=seed, epoch=epoch)]
+    batches: list[Ints] = []
+    epoch = 0
+    while len(batches) < n_steps:
+        batches += plan_epoch(lengths_N, batch_size, seed=seed, epoch=epoch)
+        epoch += 1
+    return batches[:n_steps]
 
 
 def plan_hash(batches: Sequence[Ints], ids_N: Ints) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 from kdrec.errors import BadArgument, did_you_mean
-from kdrec.types import TeacherTraining, Training
+from kdrec.training import StudentTraining, TeacherTraining
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -97,5 +97,5 @@ class Override:
 
 OWN: Final = ("task", "student", "rows", "teacher")
 """Keys of an override that are no value of a training."""
-OVERRIDE_KEYS: Final = frozenset(OWN) | {f.name for f in fields(Training)} - {"seed"}
+OVERRIDE_KEYS: Final = frozenset(OWN) | {f.name for f in fields(StudentTraining)}
 MAX_LENGTH: Final = "max_length"

@@ -56,6 +56,10 @@ class Checkpoint:
         """Keep nothing."""
         return cls(path=None)
 
+    def exists(self) -> bool:
+        """Whether a state was saved, be it whole or damaged."""
+        return self.path is not None and self.path.exists()
+
     def due(self) -> bool:
         """Whether enough has been done since the last save to be worth another."""
         return self.path is not None and time.monotonic() - self._last >= self.every_seconds
@@ -91,7 +95,7 @@ class Checkpoint:
 
     def load(self) -> State | None:
         """The saved state; None where there is none or it is damaged (the run then starts over)."""
-        if self.path is None or not self.path.exists():
+        if self.path is None or not self.exists():
             return None
         try:
             with safe_open(self.path, framework="pt") as file:

@@ -28,6 +28,7 @@ from kdrec.errors import MismatchError
 from kdrec.examples import runs
 from kdrec.metrics import Grader
 from kdrec.objective import LossSums, kd_loss
+from kdrec.schedule import Ending, Schedule, least_gain, still_improving
 from kdrec.signals import TeacherSignal
 from kdrec.types import Encoded, Ints, KDConfig, Training
 
@@ -79,6 +80,9 @@ class Finished:
     plan_hash: str
     n_tokens: int
     seconds: float
+    ending: Ending
+    still_improving: bool | None
+    """None where its evaluations are too few to tell."""
 
 
 Event = Step | Evaluation | Diverged | Finished
@@ -150,11 +154,15 @@ class _Loop:
     ) -> None:
         self.classifier, self.lesson, self.config, self.training = classifier, lesson, config, training
         self.accelerator = accelerator
-        self.plan = batches.plan(
-            lesson.train.lengths_N, training.batch_size, epochs=training.epochs, seed=training.seed
+        self.steps_per_epoch = max(1, -(-len(lesson.train) // training.batch_size))
+        self.schedule = Schedule(
+            training=training,
+            steps_per_epoch=self.steps_per_epoch,
+            least_gain=least_gain(len(lesson.validation)),
         )
-        self.steps_per_epoch = len(self.plan) // training.epochs
-        self.evaluate_at = _evaluation_steps(self.steps_per_epoch, training)
+        self.plan = batches.plan(
+            lesson.train.lengths_N, training.batch_size, n_steps=self.schedule.most_steps, seed=training.seed
+        )
         optimizer = torch.optim.AdamW(
             _decay_groups(classifier.model, training.weight_decay), lr=training.learning_rate, fused=True
         )
@@ -163,15 +171,16 @@ class _Loop:
         self.best: Evaluation | None = None
         self.best_weights: dict[str, torch.Tensor] = {}
         self.sums: list[tuple[torch.Tensor, ...]] = []
+        self.scores: list[float] = []
 
     def run(self) -> Iterator[Event]:
         torch.manual_seed(self.training.seed * 1009 + self.accelerator.process_index)
         self._resume()
         started = time.monotonic() - self.seconds
-        while self.step < len(self.plan):
+        while self.step < self.schedule.last_step:
             self.sums.append(self._optimize(self.plan[self.step]))
             self.step += 1
-            evaluate = self.step in self.evaluate_at
+            evaluate = self.schedule.evaluates(self.step)
             if len(self.sums) == LOG_EVERY or evaluate:
                 event = self._report()
                 yield event
@@ -182,6 +191,7 @@ class _Loop:
                 yield evaluation
                 if isinstance(evaluation, Diverged):
                     return
+                self._note(evaluation)
                 self.seconds = time.monotonic() - started
                 self._save()
         assert self.best is not None, "the last step of a plan is always evaluated"
@@ -190,14 +200,27 @@ class _Loop:
         yield Finished(
             step=self.step,
             best=self.best,
-            plan_hash=batches.plan_hash(self.plan, self.lesson.train.ids_N),
+            plan_hash=batches.plan_hash(self.plan[: self.step], self.lesson.train.ids_N),
             n_tokens=self.n_tokens,
             seconds=time.monotonic() - started,
+            ending=self.schedule.ending,
+            still_improving=self._still_improving(),
         )
+
+    def _note(self, evaluation: Evaluation) -> None:
+        """Tell the schedule; a run that begins to cool down goes back to its best weights, from before it overfitted."""
+        was_cooling = self.schedule.cooldown_from is not None
+        self.schedule.saw(evaluation.step, evaluation.score, evaluation.loss)
+        self.scores.append(evaluation.score)
+        if not was_cooling and self.schedule.cooldown_from is not None:
+            self.accelerator.unwrap_model(self.model).load_state_dict(self.best_weights)
 
     @property
     def epoch(self) -> float:
         return self.step / self.steps_per_epoch
+
+    def _still_improving(self) -> bool | None:
+        return still_improving(self.scores) if self.training.patience is None else self.schedule.ending == "cap"
 
     def _optimize(self, rows_B: Ints) -> tuple[torch.Tensor, ...]:
         """One optimizer step over the examples `rows_B`, cut over processes and micro-batches."""
@@ -219,7 +242,7 @@ class _Loop:
                 slot += share * value.detach()
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.training.max_grad_norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate_at(self.step, len(self.plan), self.training)
+            group["lr"] = self.schedule.learning_rate(self.step)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.n_tokens += int(self.lesson.train.lengths_N[rows_B].sum())
@@ -263,7 +286,7 @@ class _Loop:
             soft_loss=soft,
             kl=kl,
             grad_norm=norm,
-            learning_rate=learning_rate_at(self.step - 1, len(self.plan), self.training),
+            learning_rate=self.schedule.learning_rate(self.step - 1),
         )
 
     def _evaluate(self) -> Evaluation | Diverged:
@@ -280,7 +303,9 @@ class _Loop:
         return event
 
     def _save(self) -> None:
-        if not self.lesson.checkpoint.due() or not self.accelerator.is_main_process or self.step == len(self.plan):
+        if not self.lesson.checkpoint.due() or not self.accelerator.is_main_process:
+            return
+        if self.step == self.schedule.last_step:
             return
         assert self.best is not None, "a checkpoint follows an evaluation"
         self.lesson.checkpoint.save(
@@ -292,6 +317,8 @@ class _Loop:
                 "n_tokens": self.n_tokens,
                 "seconds": self.seconds,
                 "best": vars(self.best),
+                "scores": self.scores,
+                "schedule": self.schedule.state(),
                 "plan": batches.plan_hash(self.plan, self.lesson.train.ids_N),
             },
         )
@@ -306,7 +333,8 @@ class _Loop:
         self.optimizer.load_state_dict(state.optimizer)
         self.best, self.best_weights = Evaluation(**state.progress["best"]), state.best
         self.step, self.n_tokens = state.progress["step"], state.progress["n_tokens"]
-        self.seconds = state.progress["seconds"]
+        self.seconds, self.scores = state.progress["seconds"], state.progress["scores"]
+        self.schedule.restore(state.progress["schedule"])
         if self.accelerator.num_processes == 1:
             state.restore_rng()
         else:  # each process draws its own dropout: after a resume, from a stream that no step before has used
@@ -350,21 +378,6 @@ def predict(model: Any, classifier: Classifier, split: Encoded, accelerator: Acc
 def _sync(accelerator: Accelerator, model: Any, *, last: bool) -> Any:
     """Exchange gradients between processes with the last micro-batch only."""
     return nullcontext() if last or not isinstance(model, DistributedDataParallel) else accelerator.no_sync(model)
-
-
-def learning_rate_at(step: int, n_steps: int, training: Training) -> float:
-    """Warm-up, then linear decay to 0: a function of the step (from 0) alone, so it needs no state and no scheduler."""
-    warmup = round(training.warmup_ratio * n_steps)
-    if step < warmup:
-        return training.learning_rate * (step + 1) / warmup
-    return training.learning_rate * (n_steps - step) / (n_steps - warmup)
-
-
-def _evaluation_steps(steps_per_epoch: int, training: Training) -> frozenset[int]:
-    """Evenly spaced steps, the last of each epoch among them."""
-    parts = min(training.evaluations_per_epoch, steps_per_epoch)
-    within = [round(steps_per_epoch * (part + 1) / parts) for part in range(parts)]
-    return frozenset(epoch * steps_per_epoch + step for epoch in range(training.epochs) for step in within)
 
 
 def _decay_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:

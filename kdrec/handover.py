@@ -91,7 +91,8 @@ def listing(
         study,
         rows=like.rows_for(cell.task),
         teacher=like.teacher_for(cell.task),
-        training=like.training_for(cell, like.training.seed),
+        training=like.training_for(cell),
+        budget=like.budget,
     )
 
 
@@ -121,7 +122,7 @@ def _sparse(study: Study) -> dict[str, Any]:
     """What a file has to say: keys that differ from a study's defaults."""
     table = study.to_dict()
     bare = Study(name=study.name, tasks=study.tasks, students=study.students).to_dict()
-    for key in ("space", "rows", "teacher", "training"):
+    for key in ("space", "rows", "teacher", "training", "budget"):
         table[key] = {name: value for name, value in table[key].items() if value != bare[key].get(name)}
     plain = asdict(KDConfig())
     table["configs"] = [

@@ -33,6 +33,7 @@ from kdrec.teacher import (
     Teacher,
     fine_tune,
     is_finished,
+    next_run,
     parse_trace,
     select,
     signal_file,
@@ -60,7 +61,7 @@ def teacher(
     KdrecError
         Every run diverged, or the disk is full.
     """
-    here = is_finished(folder, training) or _borrowed(pupil, training, folder, shelf)
+    here = is_finished(pupil, folder, training) or _borrowed(pupil, training, folder, shelf)
     made = fine_tune(pupil, training, folder, accelerator, on_candidate, before_run)
     if not here and _borrowed(pupil, training, folder, shelf):  # another machine was faster
         made = fine_tune(pupil, training, folder, accelerator)
@@ -107,7 +108,7 @@ def _borrowed(pupil: Pupil, training: TeacherTraining, folder: Path, shelf: Shel
     if content is None:
         return False
     try:
-        chosen = select(_checked(content, training))
+        chosen = select(_checked(content, pupil, training))
     except ValueError as error:
         shelf.refuse(name, str(error))
         return False
@@ -129,21 +130,30 @@ def _borrowed(pupil: Pupil, training: TeacherTraining, folder: Path, shelf: Shel
     return True
 
 
-def _checked(content: bytes, training: TeacherTraining) -> tuple[Candidate, ...]:
+def _checked(content: bytes, pupil: Pupil, training: TeacherTraining) -> tuple[Candidate, ...]:
     """Candidates of a trace that a stranger may have written; a `ValueError` where it is not one of this training."""
     try:
-        trace, n_done = parse_trace(content)
+        record = parse_trace(content)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError("it is damaged, or no trace") from None
-    runs = [(run.learning_rate, run.seed) for run in training.runs()]
-    if n_done != len(runs) or not trace or any((one.learning_rate, one.seed) not in runs for one in trace):
-        raise ValueError("it is the trace of another training")
+    trace = record.candidates
+    for run in record.runs:
+        number("learning_rate", run.learning_rate, 0)
+        count("seed", run.seed, 0)
+        count("n_steps", run.n_steps, 0)
+        number("seconds", run.seconds, 0)
     for one in trace:
         count("step", one.step)
         number("epoch", one.epoch, 0)
         number("score", one.score, 0, 100)
         number("loss", one.loss, 0)
         number("ece", one.ece, 0, 1)
+    runs = {(run.learning_rate, run.seed) for run in record.runs}
+    if training.learning_rates is not None:
+        runs &= {(rate, seed) for rate in training.learning_rates for seed in training.seeds}
+    strange = any((one.learning_rate, one.seed) not in runs for one in trace)
+    if not trace or strange or record.unfinished or next_run(pupil, training, record) is not None:
+        raise ValueError("it is the trace of another training")
     chosen = select(trace)
     if not all(re.fullmatch("[0-9a-f]{64}", str(one.checkpoint)) for one in (chosen.t_hs, chosen.t_ll)):
         raise ValueError("a checkpoint is not named by its hash")

@@ -17,7 +17,8 @@ from kdrec.cells import RowLimits as RowLimits
 from kdrec.checks import decoded_toml
 from kdrec.errors import BadArgument, DataError, did_you_mean
 from kdrec.space import Space, canonical
-from kdrec.types import TRUSTS, KDConfig, TeacherTraining, Training, TrustDefault, check_name
+from kdrec.training import AUTO, Budget, StudentTraining, TeacherTraining
+from kdrec.types import TRUSTS, KDConfig, TrustDefault, check_name
 
 Strategy = Literal["greedy", "full", "suggested", "listed"]
 STRATEGIES: tuple[Strategy, ...] = ("greedy", "full", "suggested", "listed")
@@ -67,7 +68,8 @@ class Study:
     space: Space = field(default_factory=Space)
     rows: RowLimits = field(default_factory=RowLimits)
     teacher: TeacherTraining = field(default_factory=TeacherTraining)
-    training: Training = field(default_factory=Training)
+    training: StudentTraining = field(default_factory=StudentTraining)
+    budget: Budget = field(default_factory=Budget)
     overrides: tuple[Override, ...] = ()
     data: Mapping[str, OwnData] = field(default_factory=dict)
     trial_price: float | None = None
@@ -80,7 +82,7 @@ class Study:
         for name in self.tasks + self.students:
             check_name("task or student", name)
         for seed in self.seeds:
-            replace(self.training, seed=seed)  # checks itself
+            self.training.resolved(seed=seed, learning_rate=1.0)  # checks itself
         for kind in ("tasks", "students", "seeds"):
             values = getattr(self, kind)
             if not values or len(set(values)) != len(values):
@@ -97,13 +99,12 @@ class Study:
         for task in self.tasks:
             self.rows_for(task)  # checks itself
         for cell in self.cells():
-            for seed in self.seeds:
-                length, teachers = self.training_for(cell, seed).max_length, self.teacher_for(cell.task).max_length
-                if length != teachers:
-                    raise BadArgument(
-                        f"teacher and student must read the same text: max_length is {teachers} for the teacher and "
-                        f"{length} for {cell}"
-                    )
+            length, teachers = self.training_for(cell).max_length, self.teacher_for(cell.task).max_length
+            if length != teachers:
+                raise BadArgument(
+                    f"teacher and student must read the same text: max_length is {teachers} for the teacher and "
+                    f"{length} for {cell}"
+                )
 
     def _check_search(self) -> None:
         """Refuse what the strategy would not read, and what it cannot read."""
@@ -138,19 +139,24 @@ class Study:
         """Every task with every student."""
         return tuple(Cell(task=task, student=student) for task in self.tasks for student in self.students)
 
-    def training_for(self, cell: Cell, seed: int) -> Training:
-        """How students of `cell` are trained with `seed`."""
-        training = replace(self.training, seed=seed)
+    def training_for(self, cell: Cell) -> StudentTraining:
+        """How students of `cell` are to be trained; a later length takes the place of an earlier one."""
+        training = self.training
         for override in self.overrides:
             if override.fits(cell):
-                training = replace(training, **override.values)
+                lengths = {"epochs": None, "n_steps": None} if {"epochs", "n_steps"} & set(override.values) else {}
+                training = replace(training, **{**lengths, **override.values})
         return training
 
     def teacher_for(self, task: str) -> TeacherTraining:
-        """How the teacher of `task` is fine-tuned."""
+        """How the teacher of `task` is fine-tuned; the budget bounds what the study does not say."""
         training = self.teacher
         for override in self.overrides:
             training = replace(training, **override.for_teacher(task))
+        if training.epochs is None and training.max_steps is None:
+            training = replace(training, max_steps=self.budget.max_steps)
+        if training.is_auto and training.minutes is None:
+            training = replace(training, minutes=self.budget.minutes)
         return training
 
     def rows_for(self, task: str) -> RowLimits:
@@ -180,8 +186,9 @@ class Study:
             data={name: _build(OwnData, entry, f"{where} [data.{name}]") for name, entry in data.items()},
             space=_build(Space, table.get("space", {}), f"{where} [space]"),
             rows=_build(RowLimits, table.get("rows", {}), f"{where} [rows]"),
-            teacher=_build(TeacherTraining, table.get("teacher", {}), f"{where} [teacher]"),
-            training=_build(Training, table.get("training", {}), f"{where} [training]", barred=("seed",)),
+            teacher=_build(TeacherTraining, _auto(table.get("teacher", {})), f"{where} [teacher]"),
+            training=_build(StudentTraining, _auto(table.get("training", {})), f"{where} [training]"),
+            budget=_build(Budget, table.get("budget", {}), f"{where} [budget]"),
             overrides=tuple(
                 _override(entry, where)
                 for entry in _list(table.get("override", []), where, "overrides as [[override]]")
@@ -204,8 +211,8 @@ class Study:
         """Plain values; `from_dict` is the inverse."""
         table = {key: value for key, value in asdict(self).items() if key != "overrides"}
         table = {key: value for key, value in table.items() if key not in OWN_KEYS or value not in (None, ())}
-        table["rows"] = {split: rows for split, rows in table["rows"].items() if rows is not None}
-        del table["training"]["seed"]
+        for key in ("rows", "teacher", "training", "budget"):
+            table[key] = {name: value for name, value in table[key].items() if value is not None}
         table["data"] = {
             name: {key: value for key, value in data.items() if value is not None}
             for name, data in table["data"].items()
@@ -232,6 +239,11 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
+def _auto(value: Any) -> Any:
+    """The table of a training, where `"auto"` says as much as an empty one."""
+    return {} if value == AUTO else value
+
+
 def _table(value: object, where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise BadArgument(f"{where}: a table was expected, got {value!r}")
@@ -250,14 +262,14 @@ def _list(value: object, where: str, form: str) -> list[Any]:
     return value
 
 
-def _build(kind: type[T], table: Any, where: str, barred: tuple[str, ...] = ()) -> T:
-    _known(table, {f.name for f in fields(kind)} - set(barred), where)  # type: ignore[arg-type]
+def _build(kind: type[T], table: Any, where: str) -> T:
+    _known(table, {f.name for f in fields(kind)}, where)  # type: ignore[arg-type]
     needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]  # type: ignore[arg-type]
     for key in needed:
         if key not in table:
             raise BadArgument(f"{where}: the key {key!r} is missing")
     mixed_up = BadArgument(f"{where}: lists and single values are mixed up in {dict(table)!r}")
-    lists = {f.name for f in fields(kind) if isinstance(f.default, tuple)}  # type: ignore[arg-type]
+    lists = {f.name for f in fields(kind) if isinstance(f.default, tuple) or "tuple[float" in str(f.type)}  # type: ignore[arg-type]
     if any(not isinstance(table[key], list) for key in lists.intersection(table)):
         raise mixed_up  # a text would pass for the list of its letters, a table for that of its keys
     try:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,16 +20,18 @@ import numpy.typing as npt
 from accelerate import Accelerator
 from safetensors.torch import load_file, save
 
-from kdrec import encoder, engine
+from kdrec import autotune, encoder, engine, schedule
+from kdrec.checkpoints import Checkpoint
 from kdrec.errors import CorruptFile, KdrecError
 from kdrec.signals import TeacherSignal, signal_key
 from kdrec.sources import atomic_write, mark_used, sha256_file
 from kdrec.tasks import grader
+from kdrec.training import IDENTITY_VERSION, identity
 from kdrec.types import (
     BASELINE_CONFIG,
-    SCHEMA_VERSION,
     Candidate,
     Encoded,
+    FineTuning,
     ModelCard,
     Task,
     TeacherChoice,
@@ -46,20 +49,39 @@ class Selection:
 
     t_hs: Candidate
     t_ll: Candidate
+    still_improving: bool | None = None
+    """Whether the run of t_hs still improved when it ended; None where that cannot be told."""
+    ending: str = ""
+    """Why that run ended (`FineTuning`); empty where it was not recorded."""
 
     @property
     def coincide(self) -> bool:
         """Whether both names mean the same weights."""
         return self.t_hs.checkpoint == self.t_ll.checkpoint
 
+    def warning(self, task: str) -> str:
+        """What to say of a teacher that was still improving when it stopped."""
+        why = {"cap": "it reached the most steps allowed", "length": "its epochs ended"}.get(self.ending, "it ended")
+        return (
+            f"the teacher of {task} was still improving when {why} ({self.t_hs.score:.1f} on validation): leave epochs "
+            "out, or allow more steps"
+        )
+
     def checkpoint(self, choice: TeacherChoice) -> str:
         """SHA-256 of the chosen weights."""
         return (self.t_hs if choice == "t_hs" else self.t_ll).checkpoint
 
 
-def select(trace: Sequence[Candidate]) -> Selection:
-    """Highest validation score and lowest validation loss of a trace; ties go to the earlier candidate."""
-    return Selection(t_hs=max(trace, key=lambda c: c.score), t_ll=min(trace, key=lambda c: c.loss))
+def select(trace: Sequence[Candidate], runs: Sequence[FineTuning] = ()) -> Selection:
+    """Highest validation score and lowest validation loss of a trace; ties go to the earlier candidate.
+
+    `runs` are the finished fine-tuning runs, which tell whether the teacher was still improving.
+    """
+    t_hs, t_ll = max(trace, key=lambda c: c.score), min(trace, key=lambda c: c.loss)
+    made = next((run for run in runs if (run.learning_rate, run.seed) == (t_hs.learning_rate, t_hs.seed)), None)
+    if made is None:
+        return Selection(t_hs=t_hs, t_ll=t_ll)
+    return Selection(t_hs=t_hs, t_ll=t_ll, still_improving=made.still_improving, ending=made.ending)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,14 +98,16 @@ class Pupil:
 
     def key(self, training: TeacherTraining) -> str:
         """Hash of everything that the trace depends on."""
-        parts = {
+        parts: dict[str, Any] = {
             "source": encoder.source_hash(self.folder),
             "layers": self.card.layers,
             "task": self.task.fingerprint,
             "tokenizer": self.tokenizer,
-            "training": asdict(training),
-            "schema": SCHEMA_VERSION,
+            "training": identity(training),
+            "schema": IDENTITY_VERSION,
         }
+        if training.is_auto:
+            parts["search"] = [autotune.TEACHER_RATES, autotune.PATIENCE, schedule.COOLDOWN, autotune.VERSION]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -93,6 +117,7 @@ class Teacher:
 
     key: str
     trace: tuple[Candidate, ...]
+    runs: tuple[FineTuning, ...]
     selection: Selection
     folder: Path
 
@@ -109,32 +134,39 @@ def fine_tune(
     on_candidate: Callable[[Candidate], None] = lambda candidate: None,
     before_run: Callable[[Training], None] = lambda training: None,
 ) -> Teacher:
-    """Run every fine-tuning run that `folder` does not hold yet, and select.
+    """Make every fine-tuning run that `folder` does not hold yet, and select.
 
-    A finished run is recorded at once, so an interrupted stage goes on with the next run. `before_run` hears of each
-    run before its training begins, `on_candidate` of each candidate as it is evaluated.
+    A finished run is recorded at once and one at work leaves checkpoints, so an interrupted stage goes on where it was.
+    `before_run` hears of each run before its training begins, `on_candidate` of each candidate as it is evaluated.
 
     Raises
     ------
     KdrecError
         Every run diverged.
     """
-    trace, n_done = _read_trace(folder)
+    record = _read_trace(folder)
     mark_used(folder / TRACE)
-    for training_run in training.runs()[n_done:]:
-        before_run(training_run)
-        trace += _run(pupil, training_run, trace, folder, accelerator, on_candidate)
-        n_done += 1
-        _write_trace(folder, trace, n_done)
-        _drop_unselected(folder, trace)
+    while following := next_run(pupil, training, record):
+        before_run(following)
+        _run(pupil, following, record, folder, accelerator, on_candidate)
+        _write_trace(folder, record)
+        _drop_unselected(folder, record.candidates)
+    trace, runs = tuple(record.candidates), tuple(record.runs)
     if not trace:
         raise KdrecError(f"every fine-tuning run of the teacher of {pupil.task.name!r} diverged: lower its rates")
-    return Teacher(key=folder.name, trace=tuple(trace), selection=select(trace), folder=folder)
+    return Teacher(key=folder.name, trace=trace, runs=runs, selection=select(trace, runs), folder=folder)
 
 
-def is_finished(folder: Path, training: TeacherTraining) -> bool:
+def next_run(pupil: Pupil, training: TeacherTraining, record: Trace) -> Training | None:
+    """The fine-tuning run that follows those of a trace, or None when nothing is left to run."""
+    steps = -(-len(pupil.train) // training.batch_size)
+    sizes = autotune.Sizes(steps_per_epoch=steps, n_validation=len(pupil.validation))
+    return autotune.next_teacher_run(training, record.as_runs(), sizes)
+
+
+def is_finished(pupil: Pupil, folder: Path, training: TeacherTraining) -> bool:
     """Whether `folder` holds the whole trace and the weights that it selects, so that nothing is left to run."""
-    return _read_trace(folder)[1] == len(training.runs())
+    return next_run(pupil, training, _read_trace(folder)) is None
 
 
 def signal_file(pupil: Pupil, checkpoint: str, folder: Path, max_length: int) -> Path:
@@ -207,29 +239,44 @@ def live_logits(
 
 
 def fine_tuning(
-    pupil: Pupil, training: Training, accelerator: Accelerator
+    pupil: Pupil, training: Training, accelerator: Accelerator, checkpoint: Checkpoint | None = None
 ) -> tuple[encoder.Classifier, Iterator[engine.Event]]:
     """The classifier of one fine-tuning run, and its training as it goes."""
     task = pupil.task
     classifier = encoder.build(pupil.card, pupil.folder, task, (pupil.train, pupil.validation), seed=training.seed)
-    grade = grader(task, task.validation, pupil.validation)
-    lesson = engine.Lesson(train=pupil.train, validation=pupil.validation, grade=grade, n_classes=len(task.labels))
+    lesson = engine.Lesson(
+        train=pupil.train,
+        validation=pupil.validation,
+        grade=grader(task, task.validation, pupil.validation),
+        n_classes=len(task.labels),
+        checkpoint=checkpoint or Checkpoint.none(),
+    )
     return classifier, engine.fit(classifier, lesson, BASELINE_CONFIG, training, accelerator)
+
+
+def run_checkpoint(folder: Path, training: Training) -> Checkpoint:
+    """Where an interrupted fine-tuning run left off; every process of a training reads the same one."""
+    return Checkpoint(path=folder / f"lr-{training.learning_rate:g}-seed-{training.seed}.state")
 
 
 def _run(
     pupil: Pupil,
     training: Training,
-    before: Sequence[Candidate],
+    record: Trace,
     folder: Path,
     accelerator: Accelerator,
     on_candidate: Callable[[Candidate], None],
-) -> list[Candidate]:
-    """Candidates of one fine-tuning run; a run that diverges keeps those it had made."""
-    classifier, events = fine_tuning(pupil, training, accelerator)
-    made: list[Candidate] = []
+) -> None:
+    """Make one fine-tuning run and add it to the trace; a run that diverges keeps the candidates it had made."""
+    checkpoint = run_checkpoint(folder, training)
+    if not checkpoint.exists():
+        record.unfinished = []
+    classifier, events = fine_tuning(pupil, training, accelerator, checkpoint)
+    started = time.monotonic()
     for event in events:
         if isinstance(event, engine.Evaluation):
+            # what was evaluated after the checkpoint that this process went on from is evaluated again
+            made = [candidate for candidate in record.unfinished if candidate.step < event.step]
             candidate = Candidate(
                 learning_rate=training.learning_rate,
                 seed=training.seed,
@@ -240,12 +287,25 @@ def _run(
                 ece=event.ece,
                 checkpoint="unsaved",
             )
-            chosen = select([*before, *made, candidate])
+            chosen = select([*record.candidates, *made, candidate])
             kept = candidate in (chosen.t_hs, chosen.t_ll)
-            checkpoint = _keep(classifier, folder) if kept else ""
-            made.append(Candidate(**{**asdict(candidate), "checkpoint": checkpoint}))
-            on_candidate(made[-1])
-    return made
+            candidate = replace(candidate, checkpoint=_keep(classifier, folder) if kept else "")
+            record.unfinished = [*made, candidate]
+            _write_trace(folder, record)  # before the engine saves a checkpoint, from which a run would go on
+            on_candidate(candidate)
+    record.runs.append(
+        FineTuning(
+            learning_rate=training.learning_rate,
+            seed=training.seed,
+            n_steps=event.step,
+            ending=event.ending if isinstance(event, engine.Finished) else "diverged",
+            still_improving=event.still_improving if isinstance(event, engine.Finished) else None,
+            seconds=event.seconds if isinstance(event, engine.Finished) else time.monotonic() - started,
+        )
+    )
+    record.candidates += record.unfinished
+    record.unfinished = []
+    checkpoint.clear()
 
 
 def _keep(classifier: encoder.Classifier, folder: Path) -> str:
@@ -255,37 +315,101 @@ def _keep(classifier: encoder.Classifier, folder: Path) -> str:
     return checkpoint
 
 
-def recorded_trace(folder: Path) -> tuple[list[Candidate], int]:
-    """Trace and number of finished runs as `folder` has them, its weights not looked at; a damaged trace is none."""
+@dataclass(kw_only=True)
+class Trace:
+    """What a teacher's folder records: candidates and runs that are finished, and candidates of a run at work."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+    runs: list[FineTuning] = field(default_factory=list)
+    unfinished: list[Candidate] = field(default_factory=list)
+
+    def as_runs(self) -> list[autotune.Run]:
+        """The finished runs, each with its best evaluation."""
+        made = []
+        for run in self.runs:
+            own = [c for c in self.candidates if (c.learning_rate, c.seed) == (run.learning_rate, run.seed)]
+            best = max(own, key=lambda c: (c.score, -c.loss), default=None)
+            made.append(
+                autotune.Run(
+                    learning_rate=run.learning_rate,
+                    seed=run.seed,
+                    n_steps=run.n_steps,
+                    score=None if best is None else best.score,
+                    loss=None if best is None else best.loss,
+                    seconds=run.seconds,
+                )
+            )
+        return made
+
+
+def recorded_trace(folder: Path) -> Trace:
+    """The trace as `folder` has it, its weights not looked at; a damaged one is none."""
     try:
         return parse_trace((folder / TRACE).read_bytes())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return [], 0
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return Trace()
 
 
-def parse_trace(content: bytes) -> tuple[list[Candidate], int]:
-    """Trace and number of finished runs; what is damaged or none raises one of the errors caught above."""
+def parse_trace(content: bytes) -> Trace:
+    """A trace; what is damaged or none raises one of the errors caught above.
+
+    A trace of an older kdrec has a number in the place of its runs, and every rate with every seed was run.
+    """
     record = json.loads(content)
     if record.pop("sha256") != _record_hash(record):
         raise ValueError("content and recorded hash differ")
-    return [Candidate(**row) for row in record["candidates"]], int(record["finished_runs"])
+    candidates = [Candidate(**row) for row in record["candidates"]]
+    if "runs" not in record:
+        return Trace(candidates=candidates, runs=_older_runs(candidates, int(record["finished_runs"])))
+    return Trace(
+        candidates=candidates,
+        runs=[FineTuning(**row) for row in record["runs"]],
+        unfinished=[Candidate(**row) for row in record["unfinished"]],
+    )
 
 
-def _read_trace(folder: Path) -> tuple[list[Candidate], int]:
-    """Trace and number of finished runs; a damaged trace, or one whose weights are gone or changed, counts as none."""
-    trace, n_done = recorded_trace(folder)
-    if trace:
-        chosen = select(trace)
+def _older_runs(candidates: Sequence[Candidate], n_done: int) -> list[FineTuning]:
+    """Runs of a trace that recorded their number alone; one that left no candidate diverged at once."""
+    groups = dict.fromkeys((candidate.learning_rate, candidate.seed) for candidate in candidates)
+    runs = []
+    for rate, seed in groups:
+        own = [c for c in candidates if (c.learning_rate, c.seed) == (rate, seed)]
+        rising = schedule.still_improving([c.score for c in own])
+        runs.append(
+            FineTuning(
+                learning_rate=rate,
+                seed=seed,
+                n_steps=own[-1].step,
+                ending="length",
+                still_improving=rising,
+                seconds=0.0,
+            )
+        )
+    lost = FineTuning(learning_rate=0.0, seed=0, n_steps=0, ending="diverged", still_improving=None, seconds=0.0)
+    return (runs + [lost] * n_done)[:n_done]
+
+
+def _read_trace(folder: Path) -> Trace:
+    """The trace; a damaged one, or one whose weights are gone or changed, counts as none."""
+    record = recorded_trace(folder)
+    known = [*record.candidates, *record.unfinished]
+    if known:
+        chosen = select(known)
         for checkpoint in {chosen.t_hs.checkpoint, chosen.t_ll.checkpoint}:
             path = folder / f"{checkpoint}.safetensors"
             if not path.exists() or sha256_file(path) != checkpoint:
                 path.unlink(missing_ok=True)
-                return [], 0
-    return trace, n_done
+                return Trace()
+    return record
 
 
-def _write_trace(folder: Path, trace: Sequence[Candidate], n_done: int) -> None:
-    record: dict[str, Any] = {"finished_runs": n_done, "candidates": [asdict(candidate) for candidate in trace]}
+def _write_trace(folder: Path, trace: Trace) -> None:
+    record: dict[str, Any] = {
+        "finished_runs": len(trace.runs),
+        "candidates": [asdict(candidate) for candidate in trace.candidates],
+        "runs": [asdict(run) for run in trace.runs],
+        "unfinished": [asdict(candidate) for candidate in trace.unfinished],
+    }
     record["sha256"] = _record_hash(record)
     atomic_write(folder / TRACE, json.dumps(record, indent=1).encode())
 

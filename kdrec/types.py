@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Literal, Self
 
-from kdrec.checks import as_floats, count, is_unicode, number, one_of
 from kdrec.checks import check_name as check_name
+from kdrec.checks import count, is_unicode, number, one_of
 from kdrec.config import BASELINE_CONFIG as BASELINE_CONFIG
 from kdrec.config import DEFAULT_CONFIG as DEFAULT_CONFIG
 from kdrec.config import KNOBS as KNOBS
@@ -36,6 +36,10 @@ from kdrec.examples import Metric as Metric
 from kdrec.examples import Reading as Reading
 from kdrec.examples import Split as Split
 from kdrec.examples import Task as Task
+from kdrec.training import Budget as Budget
+from kdrec.training import StudentTraining as StudentTraining
+from kdrec.training import TeacherTraining as TeacherTraining
+from kdrec.training import Training as Training
 
 SCHEMA_VERSION: Final = 1
 """Version of what a trial means and how it is stored; part of every fingerprint."""
@@ -49,73 +53,6 @@ SHIPPED: Final = "shipped-"
 STATUSES: Final[tuple[Status, ...]] = ("completed", "diverged", "failed")
 TRUSTS: Final[tuple[TrustDefault, ...]] = ("low", "medium", "high")
 """How much evidence is demanded before the default is left."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """What is not a knob: how one student is optimised. Weight decay never touches embeddings, biases, LayerNorm."""
-
-    learning_rate: float = 6e-4
-    epochs: int = 4
-    batch_size: int = 32
-    max_length: int = 128
-    seed: int = 0
-    warmup_ratio: float = 0.1
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    gradient_accumulation_steps: int = 1
-    evaluations_per_epoch: int = 1
-
-    def __post_init__(self) -> None:
-        number("learning_rate", self.learning_rate, 0, open_low=True)
-        for name in ("epochs", "batch_size", "gradient_accumulation_steps", "evaluations_per_epoch"):
-            count(name, getattr(self, name))
-        count("max_length", self.max_length, 8)
-        count("seed", self.seed, 0)
-        number("warmup_ratio", self.warmup_ratio, 0, 1)
-        number("weight_decay", self.weight_decay, 0)
-        number("max_grad_norm", self.max_grad_norm, 0, open_low=True)
-        as_floats(self, "learning_rate", "warmup_ratio", "weight_decay", "max_grad_norm")
-        if self.batch_size % self.gradient_accumulation_steps:
-            raise BadArgument(
-                "batch_size counts the examples of one optimizer step, so it must be a multiple of "
-                f"gradient_accumulation_steps; got {self.batch_size} and {self.gradient_accumulation_steps}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TeacherTraining:
-    """Fine-tuning runs of a task's teacher: learning rates x seeds, each evaluated several times an epoch."""
-
-    learning_rates: tuple[float, ...] = (1e-4, 2e-4)
-    seeds: tuple[int, ...] = (0,)
-    epochs: int = 4
-    batch_size: int = 32
-    max_length: int = 128
-    evaluations_per_epoch: int = 2
-
-    def __post_init__(self) -> None:
-        self.runs()  # every run checks itself
-        for name in ("learning_rates", "seeds"):
-            values = getattr(self, name)
-            if not values or len(set(values)) != len(values):
-                raise BadArgument(f"{name} of a teacher must be distinct, at least one, got {list(values)}")
-        object.__setattr__(self, "learning_rates", tuple(float(rate) for rate in self.learning_rates))
-
-    def runs(self) -> tuple[Training, ...]:
-        """Every fine-tuning run, in the order in which ties between their candidates are broken."""
-        return tuple(
-            Training(
-                learning_rate=rate,
-                seed=seed,
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                max_length=self.max_length,
-                evaluations_per_epoch=self.evaluations_per_epoch,
-            )
-            for rate in self.learning_rates
-            for seed in self.seeds
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +102,20 @@ class Candidate:
     ece: float
     checkpoint: str
     """SHA-256 of the weights; empty when they were beaten on both counts when seen, and so never kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning:
+    """One finished fine-tuning run of a teacher: how it was trained, how long, and why it ended."""
+
+    learning_rate: float
+    seed: int
+    n_steps: int
+    ending: str
+    """`length` (as given), `patience` (no longer better), `cap` (the most steps allowed) or `diverged`."""
+    still_improving: bool | None
+    """None where its evaluations are too few to tell."""
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,13 +29,16 @@ def test_every_example_is_once_in_an_epoch(lengths_N: np.ndarray, batch_size: in
 def test_a_plan_is_its_epochs_in_order_and_depends_on_the_seed_alone():
     lengths_N = np.random.default_rng(0).integers(3, 40, 500)
     ids_N = np.random.default_rng(1).permutation(5000)[:500]
-    made = plan(lengths_N, 16, epochs=3, seed=4)
+    made = plan(lengths_N, 16, n_steps=96, seed=4)
     expected = [batch for epoch in range(3) for batch in plan_epoch(lengths_N, 16, seed=4, epoch=epoch)]
     assert len(made) == 3 * 32
+    shorter = plan(lengths_N, 16, n_steps=50, seed=4)
+    assert len(shorter) == 50
+    assert all(np.array_equal(a, b) for a, b in zip(shorter, made, strict=False)), "a shorter run sees the same batches"
     assert all(np.array_equal(a, b) for a, b in zip(made, expected, strict=True))
     assert not np.array_equal(made[0], made[32])
-    assert plan_hash(made, ids_N) == plan_hash(plan(lengths_N, 16, epochs=3, seed=4), ids_N)
-    hashes = {plan_hash(plan(lengths_N, 16, epochs=3, seed=seed), ids_N) for seed in range(20)}
+    assert plan_hash(made, ids_N) == plan_hash(plan(lengths_N, 16, n_steps=96, seed=4), ids_N)
+    hashes = {plan_hash(plan(lengths_N, 16, n_steps=96, seed=seed), ids_N) for seed in range(20)}
     assert len(hashes) == 20
 
 
@@ -55,7 +58,7 @@ def test_batches_follow_no_order_of_length():
 
 def test_no_example_no_plan():
     with pytest.raises(BadArgument, match="at least one example"):
-        plan(np.array([], dtype=np.int64), 4, epochs=1, seed=0)
+        plan(np.array([], dtype=np.int64), 4, n_steps=1, seed=0)
 
 
 def padding(lengths_N: np.ndarray, batches: list[np.ndarray]) -> float:

@@ -10,7 +10,7 @@ import pytest
 from kdrec.home import Home
 from kdrec.studies import OwnData, Study
 from kdrec.trial import Bench
-from kdrec.types import TeacherTraining, Training
+from kdrec.types import StudentTraining, TeacherTraining
 
 
 def left_out(path: Path, home: Home, rows: list[dict[str, list[str]]], max_length: int) -> str:
@@ -21,7 +21,7 @@ def left_out(path: Path, home: Home, rows: list[dict[str, list[str]]], max_lengt
         students=("tiny",),
         data={"mine": OwnData(path=str(path), text="tokens", label="tags")},
         teacher=TeacherTraining(max_length=max_length),
-        training=Training(max_length=max_length),
+        training=StudentTraining(max_length=max_length),
     )
     return " ".join(Bench(study, "mine", "minilm", home).left_out())
 

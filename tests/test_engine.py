@@ -20,14 +20,14 @@ import two_ranks
 from safetensors.torch import load_file
 from tiny_models import KINDS, accuracy_on, card_of, keyword_split, signal_for, task_of, write_encoder
 from tiny_tasks import write_speaker
-from transformers import get_linear_schedule_with_warmup
 
 from kdrec import catalog, encoder, engine, metrics, sources, tasks
 from kdrec.batches import plan, plan_hash
 from kdrec.checkpoints import Checkpoint
-from kdrec.engine import Diverged, Evaluation, Event, Finished, Lesson, Step, fit, learning_rate_at, predict
+from kdrec.engine import Diverged, Evaluation, Event, Finished, Lesson, Step, fit, predict
 from kdrec.errors import MismatchError
 from kdrec.home import Home
+from kdrec.schedule import learning_rate_at
 from kdrec.studies import RowLimits
 from kdrec.types import BASELINE_CONFIG, Encoded, Family, KDConfig, Training
 
@@ -118,11 +118,11 @@ def test_events_are_plain_finite_numbers_in_a_known_order(folder: Path):
     assert [e.epoch for e in of(Evaluation, events)] == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
     assert isinstance(events[-1], Finished)
     assert events[-1].step == 3 * per_epoch
-    assert events[-1].plan_hash == plan_hash(plan(TRAIN.lengths_N, 8, epochs=3, seed=0), TRAIN.ids_N)
+    assert events[-1].plan_hash == plan_hash(plan(TRAIN.lengths_N, 8, n_steps=24, seed=0), TRAIN.ids_N)
     assert events[-1].n_tokens == 3 * len(TRAIN.input_ids_T)
     for event in events:
         for name, value in vars(event).items():
-            if name not in ("plan_hash", "best"):
+            if name not in ("plan_hash", "best", "ending"):
                 assert type(value) in (float, int, bool)
                 assert math.isfinite(value)
     json.dumps([dataclasses.asdict(event) for event in events])
@@ -239,6 +239,46 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(folder: Path, tmp_path: 
     assert_equal(weights, encoder.weights_of(made.model))
 
 
+@pytest.mark.parametrize("stop_after", [4, 9, 15])
+def test_a_run_of_unknown_length_goes_on_to_the_bit_before_and_within_its_cooldown(
+    folder: Path, tmp_path: Path, stop_after: int
+):
+    training = dataclasses.replace(SHORT, learning_rate=1e-2, n_steps=60, evaluate_every=4, patience=2)
+    undisturbed, weights = trained(folder, training)
+    last = of(Finished, undisturbed)[0]
+    assert last.ending == "patience"
+    assert last.step < 60
+    events = fit(
+        classifier_of(folder),
+        lesson_of(checkpoint=Checkpoint(path=tmp_path / "c", every_seconds=0)),
+        KDConfig(tau_t=2),
+        training,
+        CPU,
+    )
+    for _ in range(stop_after):
+        next(events)
+    events.close()
+    rest, same = trained(folder, training, checkpoint=Checkpoint(path=tmp_path / "c"))
+    assert 0 < len(rest) < len(undisturbed)
+    assert without_seconds(rest) == without_seconds(undisturbed)[-len(rest) :]
+    assert_equal(weights, same)
+
+
+def test_a_run_cools_down_from_its_best_weights(folder: Path):
+    """At a rate of nothing nothing is learnt: what is evaluated in the cool-down is the best evaluation again."""
+    training = dataclasses.replace(SHORT, learning_rate=1e-2, n_steps=60, evaluate_every=4, patience=2)
+    made, seen = classifier_of(folder), []
+    loop = engine._Loop(made, lesson_of(), KDConfig(tau_t=2), training, CPU)
+    for event in loop.run():
+        if isinstance(event, Evaluation) and loop.schedule.cooldown_from is None:
+            seen.append((event.score, -event.loss, encoder.weights_of(made.model)))
+        elif isinstance(event, Step) and loop.schedule.cooldown_from == event.step - 4:
+            break
+    assert loop.schedule.cooldown_from is not None
+    best = loop.best_weights
+    assert_equal(max(seen, key=lambda one: one[:2])[2], best)
+
+
 def test_a_damaged_checkpoint_is_not_used(folder: Path, tmp_path: Path):
     undisturbed, weights = trained(folder)
     path = tmp_path / "run.safetensors"
@@ -312,24 +352,6 @@ def test_two_processes_train_as_one(family: Family | None, by_two: tuple[Path, d
 # How it optimises
 
 
-def test_learning_rate_warms_up_and_decays_as_transformers_schedule_does():
-    """One step ahead of theirs in the warm-up, where theirs wastes the first step on a rate of 0."""
-    training = Training(learning_rate=0.1, warmup_ratio=0.25)
-    ours = [learning_rate_at(step, 20, training) for step in range(20)]
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
-    schedule = get_linear_schedule_with_warmup(optimizer, 5, 20)
-    theirs = []
-    for _ in range(20):
-        theirs.append(schedule.get_last_lr()[0])
-        optimizer.step()
-        schedule.step()
-    assert ours[5:] == pytest.approx(theirs[5:])
-    assert ours[:5] == pytest.approx(theirs[1:6])
-    assert min(ours) > 0
-    assert [learning_rate_at(s, 3, Training(learning_rate=1, warmup_ratio=0)) for s in range(3)] == [1, 2 / 3, 1 / 3]
-    assert [learning_rate_at(s, 2, Training(learning_rate=1, warmup_ratio=1)) for s in range(2)] == [0.5, 1]
-
-
 def test_the_rate_that_is_reported_is_the_rate_that_was_used(still: Path, monkeypatch: pytest.MonkeyPatch):
     used: list[float] = []
     plain = torch.optim.AdamW.step
@@ -376,14 +398,6 @@ def test_gradients_are_clipped_to_the_norm(still: Path):
     assert of(Step, events)[0].grad_norm > 1e-2
     assert of(Step, events)[0].loss == pytest.approx(of(Step, free)[0].loss, rel=0.05)
     assert of(Step, events)[-1].loss != of(Step, free)[-1].loss
-
-
-@pytest.mark.parametrize(
-    ("steps", "parts", "expected"),
-    [(8, 1, {8, 16}), (8, 2, {4, 8, 12, 16}), (3, 2, {2, 3, 5, 6}), (1, 4, {1, 2}), (5, 5, set(range(1, 11)))],
-)
-def test_evaluations_are_evenly_spaced_and_end_every_epoch(steps: int, parts: int, expected: set[int]):
-    assert engine._evaluation_steps(steps, Training(epochs=2, evaluations_per_epoch=parts)) == expected
 
 
 # What goes wrong

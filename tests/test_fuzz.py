@@ -146,7 +146,7 @@ def test_any_study_file_is_a_study_or_a_sentence(tmp_path: Path) -> None:
             assert contains(kept.get(key), value), f"{key} = {value!r} became {kept.get(key)!r}"
         for cell in study.cells():
             for seed in study.seeds:
-                study.training_for(cell, seed)
+                study.training_for(cell).resolved(seed=seed, learning_rate=1.0)
 
     search("study", lambda rng: toml_of(rng, [*STUDIES, LISTED, SUGGESTED]), read, check)
 

@@ -15,10 +15,10 @@ from kdrec.types import (
     History,
     KDConfig,
     NextTrial,
+    StudentTraining,
     Suggestion,
     TaskFeatures,
     TeacherTraining,
-    Training,
     Trial,
 )
 
@@ -77,7 +77,7 @@ def test_rows_and_training_are_those_of_the_study_it_is_to_be_like(tmp_path: Pat
     study = study_of(ANSWER, "next", History(), like=like)
     assert study.rows == RowLimits(train=600)
     assert study.teacher == TeacherTraining(learning_rates=(2e-4,), epochs=3, max_length=64)
-    assert study.training == Training(max_length=64, learning_rate=1e-5)
+    assert study.training == StudentTraining(max_length=64, learning_rate=1e-5)
     assert study.data == {}
     assert round_trip(study, tmp_path / "next.toml") == study
     mine = study_of(replace(ANSWER, task="mine"), "own", History(), like=like)

@@ -168,7 +168,7 @@ def test_compact_vocabulary_trains_exactly_as_the_full_one(kind: str):
 
     def train(model: Any, pad_id: int, vocabulary_V: np.ndarray | None) -> dict[str, torch.Tensor]:
         optimizer = torch.optim.AdamW(_decay_groups(model, 0.1), lr=3e-3, fused=True)
-        for rows in plan(split.lengths_N, 8, epochs=5, seed=0):
+        for rows in plan(split.lengths_N, 8, n_steps=5 * -(-len(split) // 8), seed=0):
             batch = collate(split, rows, pad_id=pad_id, vocabulary_V=vocabulary_V)
             logits = model(**batch.inputs()).logits
             kd_loss(logits, None, batch.labels_U, BASELINE_CONFIG).total.backward()

@@ -122,7 +122,7 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "a score no metric gives": lambda folder: resealed(folder, set_first("score", 1e9)),
     "a score that is a text": lambda folder: resealed(folder, set_first("score", "90")),
     "a rate nobody asked for": lambda folder: resealed(folder, set_first("learning_rate", 1.0)),
-    "an unfinished trace": lambda folder: resealed(folder, lambda record: record.update(finished_runs=1)),
+    "an unfinished trace": lambda folder: resealed(folder, lambda record: record["runs"].pop()),
     "flipped weights": lambda folder: [flip(path) for path in folder.glob("*.safetensors")],
     "no weights": lambda folder: [path.unlink() for path in folder.glob("*.safetensors")],
     "pickled weights": lambda folder: other_weights(folder, pickle.dumps([1])),
@@ -143,7 +143,7 @@ def test_a_damaged_or_hostile_teacher_is_refused_made_anew_and_replaced(
 
     def copied(pupil: Pupil, training: Any, folder: Path, *words: Any) -> Teacher:  # noqa: F811
         """What fine-tuning would make, which has tests of its own."""
-        if not teacher.is_finished(folder, training):
+        if not teacher.is_finished(pupil, folder, training):
             two.trained += made.trace
             for path in made.folder.iterdir():
                 (folder / path.name).write_bytes(path.read_bytes())

@@ -63,7 +63,7 @@ def test_a_store_that_goes_away_costs_a_wait_and_never_a_trained_trial(
     with monkeypatch.context() as patch:
         after_training(patch, server.kill)
         with pytest.raises(StoreError, match=r"is trained and kept, and recorded when the study is run again$"):
-            one.run_trial(place, BASELINE_CONFIG, seed=0)
+            one.run_trial(place, BASELINE_CONFIG, place.training)
     (file,) = (home.root / outbox.FOLDER).iterdir()
     kept = outbox.kept(home, file.stem)
     assert kept is not None
@@ -76,14 +76,14 @@ def test_a_store_that_goes_away_costs_a_wait_and_never_a_trained_trial(
     assert set(said) == {"the tracking store is away, and is waited for"}
     with monkeypatch.context() as patch:
         patch.setattr(one.engine, "fit", None)  # to train again would be an error
-        sent = one.run_trial(place, BASELINE_CONFIG, seed=0)
+        sent = one.run_trial(place, BASELINE_CONFIG, place.training)
     assert replace(sent, run_id="") == kept.trial
     assert not file.exists()
 
     monkeypatch.setattr(one, "PAUSES", (0.5,) * 120)
     with monkeypatch.context() as patch:
         after_training(patch, lambda: (server.kill(), server.start()))
-        waited = one.run_trial(place, DEFAULT_CONFIG, seed=0)
+        waited = one.run_trial(place, DEFAULT_CONFIG, place.training)
     assert not list((home.root / outbox.FOLDER).iterdir())
 
     store = Store.open(home)

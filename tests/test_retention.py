@@ -49,7 +49,7 @@ def put_teacher(home: Home, key: str, measures: tuple[float, float, float], *, i
     weights = (key[:1] * 63) + "f"
     one = Candidate(learning_rate=1e-4, seed=0, step=1, epoch=1.0, score=score, loss=loss, ece=ece, checkpoint=weights)
     folder = home.folder("teachers", key)
-    teacher._write_trace(folder, [one], 1)
+    teacher._write_trace(folder, teacher.Trace(candidates=[one]))
     for path in (folder / "trace.json", put(folder / f"{weights}.safetensors")):
         os.utime(path, (time.time() - idle,) * 2)
     return weights

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from kdrec.errors import BadArgument, DataError, KdrecError
 from kdrec.studies import Cell, RowLimits, Study
+from kdrec.training import Budget, StudentTraining
 from kdrec.types import KDConfig, Training
 
 FULL = """
@@ -83,8 +85,8 @@ def test_a_task_may_have_rows_length_and_teacher_of_its_own(file: Path):
     assert (own.learning_rates, own.epochs, own.max_length) == ((3e-4, 1e-4), 3, 64)
     assert common == study.teacher
     for student in study.students:
-        assert study.training_for(Cell(task="trec", student=student), 0).max_length == 64
-        assert study.training_for(Cell(task="mine", student=student), 0).max_length == 128
+        assert study.training_for(Cell(task="trec", student=student)).max_length == 64
+        assert study.training_for(Cell(task="mine", student=student)).max_length == 128
 
 
 def test_later_overrides_win_where_they_fit(file: Path):
@@ -92,13 +94,38 @@ def test_later_overrides_win_where_they_fit(file: Path):
     assert study.cells() == tuple(Cell(task=t, student=s) for t in ("trec", "mine") for s in ("small", "tiny"))
 
     def training(cell: Cell) -> tuple[float, int, int]:
-        made = study.training_for(cell, seed=1)
+        made = study.training_for(cell).resolved(seed=1)
         return made.learning_rate, made.epochs, made.seed
 
     assert [training(cell) for cell in study.cells()] == [(6e-4, 12, 1), (1e-3, 20, 1), (6e-4, 8, 1), (1e-3, 8, 1)]
-    assert Study(name="x", tasks=("a",), students=("b",)).training_for(Cell(task="a", student="b"), 3) == Training(
-        seed=3
-    )
+    bare = Study(name="x", tasks=("a",), students=("b",)).training_for(Cell(task="a", student="b"))
+    assert bare == StudentTraining()
+    assert bare.is_auto
+    assert bare.resolved(seed=3, learning_rate=6e-4, epochs=4) == Training(seed=3)
+
+
+def test_auto_is_what_a_study_says_that_says_nothing():
+    table = {"name": "x", "tasks": ["a"], "students": ["b"]}
+    assert Study.from_dict({**table, "training": "auto", "teacher": "auto"}) == Study.from_dict(table)
+    assert Study.from_dict(table).teacher_for("a").is_auto
+    with pytest.raises(BadArgument, match=re.escape("study [training]: a table was expected, got 'aut0'")):
+        Study.from_dict({**table, "training": "aut0"})
+
+
+def test_a_budget_bounds_what_a_study_leaves_to_be_found():
+    table = {"name": "x", "tasks": ["a", "c"], "students": ["b"], "budget": {"max_steps": 50, "minutes": 2}}
+    study = Study.from_dict({**table, "override": [{"task": "c", "teacher": {"epochs": 3, "learning_rates": [1e-4]}}]})
+    assert study.teacher_for("a").budget == study.budget == Budget(max_steps=50, minutes=2)
+    assert study.teacher_for("c").budget == Budget(), "what is given is made"
+    assert Study.from_dict(study.to_dict()) == study
+
+
+def test_a_later_length_takes_the_place_of_an_earlier_one():
+    table = {"name": "x", "tasks": ["a"], "students": ["b"], "training": {"epochs": 3}}
+    study = Study.from_dict({**table, "override": [{"task": "a", "n_steps": 40}]})
+    assert (study.training_for(study.cells()[0]).epochs, study.training_for(study.cells()[0]).n_steps) == (None, 40)
+    with pytest.raises(BadArgument, match="in epochs or in n_steps, got both"):
+        Study.from_dict({**table, "training": {"epochs": 3, "n_steps": 40}})
 
 
 def test_paths_of_own_data_start_at_the_study_file(file: Path):

@@ -85,7 +85,7 @@ def test_trace_holds_every_evaluated_checkpoint_in_order(made: Teacher):
         (rate, 0, step) for rate in (3e-3, 1e-2) for step in steps
     ]
     assert [c.epoch for c in made.trace] == [c.step / 5 for c in made.trace]
-    assert made.selection == select(made.trace)
+    assert made.selection == select(made.trace, made.runs)
     assert not made.selection.coincide, "what follows is about two checkpoints"
 
 
@@ -146,6 +146,58 @@ def test_an_interrupted_stage_goes_on_with_the_next_run(pupil: Pupil, made: Teac
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in made.folder.iterdir()}
 
 
+@pytest.mark.parametrize("after", [2, 7])
+def test_a_run_of_unknown_length_goes_on_from_its_checkpoint(
+    pupil: Pupil, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Stopped between two evaluations, it trains the rest alone, to the same trace and the same weights."""
+    training = TeacherTraining(learning_rates=(1e-2,), batch_size=8, patience=2, max_steps=200)
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    undisturbed = fine_tune(pupil, training, tmp_path / "whole", CPU)
+    monkeypatch.setattr(teacher.Checkpoint, "due", lambda self: self.path is not None)
+    seen: list[Candidate] = []
+
+    def stop(candidate: Candidate) -> None:
+        seen.append(candidate)
+        if len(seen) == after:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fine_tune(pupil, training, tmp_path / "stopped", CPU, stop)
+    rest: list[Candidate] = []
+    done = fine_tune(pupil, training, tmp_path / "stopped", CPU, rest.append)
+    assert [*seen[: after - 1], *rest] == list(undisturbed.trace), "the one whose checkpoint was not saved, once more"
+    assert done.trace == undisturbed.trace
+    assert done.selection == undisturbed.selection
+    assert done.selection.ending in ("patience", "cap")
+    assert {path.name for path in done.folder.iterdir()} == {path.name for path in undisturbed.folder.iterdir()}
+
+
+def test_a_teacher_left_to_itself_climbs_a_ladder_and_says_how_each_run_ended(pupil: Pupil, tmp_path: Path):
+    done = fine_tune(pupil, TeacherTraining(batch_size=8, patience=1, max_steps=30), tmp_path, CPU)
+    rates = [run.learning_rate for run in done.runs]
+    assert rates[:2] == [1e-4, 3e-4]
+    assert len(rates) > 2, "the best of two lies at an end, and the ladder is widened there"
+    assert all(run.n_steps <= 30 for run in done.runs)
+    best = next(run for run in done.runs if run.learning_rate == done.selection.t_hs.learning_rate)
+    assert (done.selection.ending, done.selection.still_improving) == (best.ending, best.still_improving)
+    assert fine_tune(pupil, TeacherTraining(batch_size=8, patience=1, max_steps=30), tmp_path, CPU).runs == done.runs
+
+
+def test_a_trace_of_an_older_kdrec_is_read_and_nothing_is_run_again(pupil: Pupil, made: Teacher, tmp_path: Path):
+    folder = copied(made, tmp_path / "t")
+    record = json.loads((folder / "trace.json").read_text())
+    older = {"finished_runs": 2, "candidates": record["candidates"]}
+    older["sha256"] = teacher._record_hash(older)
+    (folder / "trace.json").write_text(json.dumps(older))
+    seen: list[Candidate] = []
+    again = fine_tune(pupil, TRAINING, folder, CPU, seen.append)
+    assert not seen
+    assert again.trace == made.trace
+    assert [run.n_steps for run in again.runs] == [15, 15]
+
+
 def copied(made: Teacher, folder: Path) -> Path:
     folder.mkdir()
     for path in made.folder.iterdir():
@@ -178,22 +230,23 @@ def test_a_damaged_teacher_is_rebuilt_to_the_same_bytes(pupil: Pupil, made: Teac
 def test_no_changed_digit_of_a_trace_is_believed(made: Teacher, tmp_path: Path):
     """Scores decide which checkpoint teaches: one changed digit must not."""
     folder = copied(made, tmp_path / "t")
-    assert teacher._read_trace(folder) == (list(made.trace), 2)
+    whole = teacher._read_trace(folder)
+    assert (whole.candidates, whole.runs) == (list(made.trace), list(made.runs))
     text = (folder / "trace.json").read_text()
     refused = 0
     digits = [at for at, character in enumerate(text) if character.isdigit()]
     for at in digits[:: max(1, len(digits) // 60)]:
         (folder / "trace.json").write_text(text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :])
         read = teacher._read_trace(folder)
-        assert read in (([], 0), (list(made.trace), 2)), "refused, or a digit too small to change the number"
-        refused += read == ([], 0)
+        assert read in (teacher.Trace(), whole), "refused, or a digit too small to change the number"
+        refused += read == teacher.Trace()
     assert refused > 50
 
 
 @pytest.mark.parametrize("content", ["", "null", "[]", "3", '{"candidates": 3, "finished_runs": 1}', "{}"])
 def test_a_trace_of_another_form_counts_as_none(tmp_path: Path, content: str):
     (tmp_path / "trace.json").write_text(content)
-    assert teacher._read_trace(tmp_path) == ([], 0)
+    assert teacher._read_trace(tmp_path) == teacher.Trace()
 
 
 def test_a_run_that_diverges_keeps_the_others(pupil: Pupil, tmp_path: Path):

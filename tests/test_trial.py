@@ -29,7 +29,7 @@ def small_study(**changes: Any) -> Study:
         "rows": {"train": 60, "validation": 30, "test": 30},
         "space": {"alphas": [0.5], "teachers": ["t_ll"], "teacher_temperatures": [1.0]},
         "teacher": {"learning_rates": [2e-4], "epochs": 1, "evaluations_per_epoch": 1, "max_length": 32},
-        "training": {"epochs": 1, "max_length": 32},
+        "training": {"learning_rate": 6e-4, "epochs": 1, "max_length": 32},
     }
     return Study.from_dict({**table, **changes})
 
@@ -89,11 +89,11 @@ class TestACell:
         before = store.trials()[0]
         runner = _Runner(trial.Bench(small_study(), CELL.task, "minilm", home), CELL, lambda _: None)
         with pytest.raises(KdrecError):
-            run_trial(replace(runner.place, folder=tmp_path), BASELINE_CONFIG, seed=3)
+            run_trial(replace(runner.place, folder=tmp_path), BASELINE_CONFIG, replace(runner.place.training, seed=3))
         assert store.trials()[0] == before
         statuses = {run.data.tags["kdrec.status"] for run in store.ledger.runs(store.ledger.experiments(), "trial")}
         assert "failed" in statuses
-        assert run_trial(runner.place, BASELINE_CONFIG, seed=3).status == "completed"
+        assert run_trial(runner.place, BASELINE_CONFIG, replace(runner.place.training, seed=3)).status == "completed"
 
     def test_the_recommender_can_drive_a_search(self, searched: tuple[Home, trial.CellResult]) -> None:
         home, _ = searched

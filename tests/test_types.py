@@ -262,12 +262,6 @@ def test_a_task_needs_two_labels():
         )
 
 
-def test_runs_of_a_teacher_are_rates_times_seeds_in_order():
-    runs = TeacherTraining(learning_rates=(2e-4, 1e-4), seeds=(1, 0), epochs=3).runs()
-    assert [(run.learning_rate, run.seed) for run in runs] == [(2e-4, 1), (2e-4, 0), (1e-4, 1), (1e-4, 0)]
-    assert {run.epochs for run in runs} == {3}
-
-
 def test_a_label_names_only_knobs_that_count():
     assert BASELINE_CONFIG.label() == "labels only"
     assert KDConfig(tau_t=4).label() == "t_ll ce alpha=0.5 tau=4/1"

@@ -181,8 +181,9 @@ _NOTHING: Final = _Selected(frozenset(), None)
 
 
 def _selected(folder: Path) -> _Selected:
-    trace, _ = recorded_trace(folder)
-    if not trace:
+    record = recorded_trace(folder)
+    trace = record.candidates
+    if not trace or record.unfinished:  # a run at work may yet select any of its weights
         return _NOTHING
     chosen = select(trace)
     t_ll = chosen.t_ll

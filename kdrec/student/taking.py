@@ -171,7 +171,7 @@ def _examined(taught: Taught, saved: Saved, wishes: Wishes, folder: Path) -> str
     fast = speeds([runner.forward for runner in runners], validation, saved.pad_id)
     results = Results(
         facts=facts,
-        training=bench.study.training_for(taught.place.cell, facts.seed),
+        training=replace(taught.place.training, seed=facts.seed),
         rows={name: len(getattr(task, name)) for name in ("train", "validation", "test")},
         trials=taught.trials,
         baseline=taught.baseline,
@@ -240,7 +240,7 @@ def _check_same(logits: Logits, wanted: Logits, what: str, tolerance: float) -> 
 def _entry(taught: Taught, saved: Saved, folder: Path, text: str) -> Entry:
     facts, task = saved.facts, taught.place.bench.task
     default = canonical(DEFAULT_CONFIG, teachers_coincide=taught.place.bench.teacher.selection.coincide)
-    training = taught.place.bench.study.training_for(taught.place.cell, facts.seed)
+    training = replace(taught.place.training, seed=facts.seed)
     return Entry(
         name=facts.name,
         fingerprint=facts.fingerprint,

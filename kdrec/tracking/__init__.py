@@ -12,6 +12,7 @@ from kdrec.tracking.made import CellMade, Made, TeacherMade
 from kdrec.tracking.notes import cell_note, closing_note, escaped
 from kdrec.tracking.recorded import Recorded
 from kdrec.tracking.registry import CARD, Entry, Version
+from kdrec.tracking.runs import TrialKind
 from kdrec.tracking.store import Store
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Recorded",
     "Store",
     "TeacherMade",
+    "TrialKind",
     "Version",
     "bulletin_note",
     "cell_note",

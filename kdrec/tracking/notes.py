@@ -10,7 +10,17 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Final
 
-from kdrec.types import Candidate, Configuration, Decision, KDConfig, TaskFeatures, TeacherChoice, Training, Trial
+from kdrec.types import (
+    Candidate,
+    Configuration,
+    Decision,
+    FineTuning,
+    KDConfig,
+    TaskFeatures,
+    TeacherChoice,
+    Training,
+    Trial,
+)
 
 NOTE_LIMIT: Final = 7500
 
@@ -38,6 +48,16 @@ def trial_name(config: KDConfig, seed: int) -> str:
     return f"{config.distance} {config.teacher} {config.alpha:g}{taus} s{seed}{scaled}"
 
 
+def calibration_name(training: Training) -> str:
+    """Name of a calibration's run.
+
+    >>> calibration_name(Training(learning_rate=6e-4, n_steps=120))
+    'calibrate 0.0006 x 120'
+    """
+    length = f"{training.n_steps}" if training.n_steps else f"{training.epochs} epochs"
+    return f"calibrate {training.learning_rate:g} x {length}"
+
+
 def study_note(study: str) -> str:
     """Description of an experiment: how to read what is in it."""
     return (
@@ -58,6 +78,7 @@ def cell_note(
     rows: Mapping[str, int],
     searched: str,
     left_out: Sequence[str] = (),
+    calibrated: str = "",
 ) -> str:
     """Description of a cell's parent run, known before its first trial.
 
@@ -75,6 +96,8 @@ def cell_note(
         One line in words: strategy, number of configurations, seeds.
     left_out : sequence of str
         Sentences that count what was dropped or cut on the way from the source to the model.
+    calibrated : str
+        How learning rate and length were found, where the study left them out.
 
     Returns
     -------
@@ -93,14 +116,35 @@ def cell_note(
         f"| Student | {escaped(student)}{_params(features.student_params)} |",
         f"| Teacher | {_teacher(features)} |",
         f"| Training | {_training(training)} |",
+        *([f"| Calibration | {escaped(calibrated)} |"] if calibrated else []),
         f"| Search | {escaped(searched)} |",
         *(f"| Left out | {escaped(sentence)} |" for sentence in left_out),
     ]
     return "\n".join(lines)
 
 
-def teacher_note(task: str, candidates: Sequence[Candidate], selection: Mapping[TeacherChoice, Candidate]) -> str:
-    """Description of a teacher's run: what the two choices are, and what they measured."""
+_ENDINGS: Final = {
+    "patience": "no longer better",
+    "cap": "most steps allowed",
+    "length": "epochs as given",
+    "diverged": "diverged",
+}
+
+
+def teacher_note(
+    task: str,
+    candidates: Sequence[Candidate],
+    selection: Mapping[TeacherChoice, Candidate],
+    runs: Sequence[FineTuning] = (),
+) -> str:
+    """Description of a teacher's run: what the two choices are, what they measured, and why each run ended."""
+    ended = [
+        f"| {run.learning_rate:g} | {run.seed} | {run.n_steps} | {_ENDINGS.get(run.ending, run.ending)} | "
+        f"{'yes' if run.still_improving else 'cannot be told' if run.still_improving is None else 'no'} |"
+        for run in runs
+    ]
+    if ended:
+        ended = ["", "| Learning rate | Seed | Steps | Ended | Still improving |", "|--:|--:|--:|---|---|", *ended]
     rows = [
         f"| `{choice}` | {c.learning_rate:g} | {c.seed} | {c.epoch:g} | {c.score:.2f} | {c.loss:.4f} | {c.ece:.4f} |"
         for choice, c in selection.items()
@@ -113,6 +157,7 @@ def teacher_note(task: str, candidates: Sequence[Candidate], selection: Mapping[
             "| Choice | Learning rate | Seed | Epoch | Validation score | Validation loss | Calibration error |",
             "|---|--:|--:|--:|--:|--:|--:|",
             *rows,
+            *ended,
             "",
             "All checkpoints are in the artifact `trace.json`.",
         ]
@@ -237,7 +282,8 @@ def _teacher(features: TaskFeatures) -> str:
 
 
 def _training(training: Training) -> str:
+    length = f"{training.n_steps} steps" if training.n_steps else f"{training.epochs} epochs"
     return (
-        f"{training.epochs} epochs of batch {training.batch_size} at learning rate {training.learning_rate:g}, "
+        f"{length} of batch {training.batch_size} at learning rate {training.learning_rate:g}, "
         f"at most {training.max_length} tokens"
     )

@@ -46,6 +46,7 @@ class Recorded:
 def recorded(ledger: Ledger, experiments: Sequence[str]) -> Recorded:
     """Read the runs of trials, cells and teachers."""
     trials, cells = ledger.runs(experiments, "trial"), ledger.runs(experiments, "cell")
+    trials += ledger.runs(experiments, "calibration")  # which leave checkpoints and learn from teachers alike
     finished = _fingerprints(run for run in trials if _status(run) in EVIDENCE)
     open_trials = [run for run in trials if _fingerprint(run) not in finished]
     open_cells = [run for run in cells if _status(run) != "completed"]

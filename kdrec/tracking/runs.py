@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import kdrec
 from kdrec.errors import BadArgument, KdrecError, StoreError
@@ -33,6 +33,9 @@ ROWS: Final = "kdrec.rows"
 NOTE: Final = "mlflow.note.content"
 NAME: Final = "mlflow.runName"
 PARENT: Final = "mlflow.parentRunId"
+
+TrialKind = Literal["trial", "calibration"]
+"""What kind of run a training is: a trial is evidence for a knob, the calibration of a cell is none."""
 
 EVIDENCE: Final = ("completed", "diverged")
 """Statuses that are evidence; `started`, `failed` and `replaced` runs are seen in MLflow and never in a history."""

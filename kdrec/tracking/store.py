@@ -22,7 +22,7 @@ from kdrec.tracking.connect import connect
 from kdrec.tracking.decisions import pinned_history, write_decisions, write_suggestion
 from kdrec.tracking.ledger import Ledger, Measurement, now_milliseconds
 from kdrec.tracking.made import Made, made
-from kdrec.tracking.notes import escaped, study_note, trial_name
+from kdrec.tracking.notes import calibration_name, escaped, study_note, trial_name
 from kdrec.tracking.outcome import outcome, write_page
 from kdrec.tracking.recorded import Recorded, recorded
 from kdrec.tracking.registry import Entry, Version, downloaded, register
@@ -38,6 +38,7 @@ from kdrec.tracking.runs import (
     STATUS,
     STUDENT,
     TRAINING,
+    TrialKind,
     base_tags,
     check_schema,
     ended,
@@ -55,6 +56,7 @@ from kdrec.types import (
     SCHEMA_VERSION,
     Candidate,
     Decision,
+    FineTuning,
     History,
     KDConfig,
     Suggestion,
@@ -190,9 +192,9 @@ class Store:
         self.ledger.end(run_id, "FINISHED")
         self.ledger.write(run_id, metrics=measured, tags={STATUS: "completed", NOTE: note})
 
-    def find(self, fingerprint: str) -> Trial | None:
+    def find(self, fingerprint: str, kind: TrialKind = "trial") -> Trial | None:
         """The completed or diverged trial of a fingerprint, the earliest finished if there are several, or None."""
-        done = finished(self.ledger.runs(self.ledger.experiments(), "trial", fingerprint))
+        done = finished(self.ledger.runs(self.ledger.experiments(), kind, fingerprint))
         return trial_of(done[0]) if done else None
 
     def start_trial(
@@ -206,6 +208,7 @@ class Store:
         seed: int,
         fingerprint: str,
         training: Training,
+        kind: TrialKind = "trial",
     ) -> str:
         """Begin the run of a trial, in place of any half-written run of the same fingerprint.
 
@@ -216,12 +219,13 @@ class Store:
         str
             The run's id. Until `finish_trial` the run is no part of any history.
         """
-        for run in self.ledger.runs(self.ledger.experiments(), "trial", fingerprint):
+        for run in self.ledger.runs(self.ledger.experiments(), kind, fingerprint):
             if run.data.tags.get(STATUS) == "started":
                 self.ledger.end(run.info.run_id, "KILLED")
                 self.ledger.write(run.info.run_id, tags={STATUS: "replaced"})
         note = f"{escaped(config.label())}, seed {seed}: {escaped(student)} on {escaped(features.task)}."
-        tags = base_tags("trial", "started", trial_name(config, seed), note, fingerprint)
+        name = trial_name(config, seed) if kind == "trial" else calibration_name(training)
+        tags = base_tags(kind, "started", name, note, fingerprint)
         tags |= started_tags(student=student, features=features, training=training)
         run_id = self.ledger.create(experiment_id, {**tags, PARENT: parent_run_id})
         self.ledger.write(run_id, params={**config.to_params(), "seed": str(seed)})
@@ -280,6 +284,7 @@ class Store:
         params: Mapping[str, str],
         *,
         key: str | None = None,
+        runs: Sequence[FineTuning] = (),
     ) -> str:
         """Write the trace of a task's teacher: curves of score, loss and calibration error, and the two chosen.
 
@@ -297,13 +302,15 @@ class Store:
             Few short params of the run.
         key : str, optional
             Identity of the teacher; by default all that is given here. A second call with one key writes nothing.
+        runs : sequence of FineTuning, optional
+            How each fine-tuning run was made and why it ended.
 
         Returns
         -------
         str
             The run's id. The whole trace is its artifact ``trace.json``.
         """
-        return write_teacher(self.ledger, experiment_id, task, candidates, selection, params, key)
+        return write_teacher(self.ledger, experiment_id, task, candidates, selection, params, key, runs)
 
     def trials(self, since: str | None = None) -> tuple[list[Trial], str]:
         """Finished trials (completed and diverged), oldest first, one for each fingerprint.

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from kdrec.tracking.ledger import Ledger, Measurement
 from kdrec.tracking.notes import teacher_note
 from kdrec.tracking.runs import STATUS, base_tags, key_of, to_json
-from kdrec.types import Candidate, TeacherChoice
+from kdrec.types import Candidate, FineTuning, TeacherChoice
 
 
 def write_teacher(
@@ -21,6 +21,7 @@ def write_teacher(
     selection: Mapping[TeacherChoice, Candidate],
     params: Mapping[str, str],
     key: str | None,
+    runs: Sequence[FineTuning] = (),
 ) -> str:
     """Write a teacher's run unless it is there already; see `Store.log_teacher`."""
     trace = {
@@ -29,11 +30,13 @@ def write_teacher(
         "selection": {choice: asdict(candidate) for choice, candidate in selection.items()},
         "candidates": [asdict(candidate) for candidate in candidates],
     }
+    if runs:
+        trace["runs"] = [asdict(run) for run in runs]
     fingerprint = key_of("teacher", key or json.dumps(trace, sort_keys=True))
     for run in ledger.runs([experiment_id], "teacher", fingerprint):
         if run.data.tags.get(STATUS) == "completed":
             return str(run.info.run_id)
-    note = teacher_note(task, candidates, selection)
+    note = teacher_note(task, candidates, selection, runs)
     run_id = ledger.create(experiment_id, base_tags("teacher", "started", f"teacher of {task}", note, fingerprint))
     ledger.write(run_id, metrics=_curves(candidates), params=params)
     with ledger.asking("storing a teacher's trace"):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kdrec import catalog, encoder, history, sources
+from kdrec.autotune import expected_evaluations
 from kdrec.home import Home
 from kdrec.search import STRATEGIES, Proposal, Propose, SearchStep
 from kdrec.space import check_one_space
@@ -14,9 +15,10 @@ from kdrec.studies import Cell, Study
 from kdrec.tracking import Store, cell_note, closing_note
 from kdrec.trial.advice import Adviser, decision
 from kdrec.trial.bench import Bench
+from kdrec.trial.calibrate import Calibrated, calibrate, cannot_tell
 from kdrec.trial.one import Place, run_trial
 from kdrec.trial.ranks import Ranks
-from kdrec.types import BASELINE_CONFIG, Candidate, Decision, KDConfig, Suggestion, Trial
+from kdrec.types import BASELINE_CONFIG, Candidate, Decision, KDConfig, Suggestion, Training, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,7 @@ def prepare_teacher(
 ) -> None:
     """Stage one of a task: fine-tune its teacher, select, compute its logits, log the trace. Does nothing twice."""
     part, training = f"{task_name} teacher", study.teacher_for(task_name)
-    expected = len(training.runs()) * training.epochs * training.evaluations_per_epoch
+    expected = expected_evaluations(training)
     on_progress(Progress(part=part, done=0, expected=expected, message="reading rows and weights"))
     seen: list[Candidate] = []
 
@@ -90,10 +92,14 @@ def prepare_teacher(
         task_name,
         bench.teacher.trace,
         {"t_hs": selection.t_hs, "t_ll": selection.t_ll},
-        {"task": task_name, "teacher": teacher, "epochs": str(training.epochs)},
+        {"task": task_name, "teacher": teacher, "epochs": str(training.epochs or "auto")},
         key=bench.teacher.key,
+        runs=bench.teacher.runs,
     )
     same = "t_hs and t_ll are one checkpoint" if selection.coincide else "t_hs and t_ll differ"
+    if selection.still_improving:
+        say(selection.warning(task_name))
+    expected = max(len(seen), 1)
     on_progress(
         Progress(part=part, done=expected, expected=expected, message="; ".join([f"ready; {same}", *bench.left_out()]))
     )
@@ -129,27 +135,71 @@ class _Runner:
         folder = sources.resolve(student.source, bench.home)
         encoder.check_same_tokenizer(bench.folder, folder)
         features, store = bench.features(student), Store.open(bench.home)
-        rows = {name: len(getattr(bench.task, name)) for name in ("train", "validation", "test")}
-        training = self.study.training_for(cell, self.study.seeds[0])
-        seeds = ", ".join(str(seed) for seed in self.study.seeds)
-        searched = f"{_way(self.study)}, seeds {seeds}"
-        self.note = cell_note(
-            student.name, features, training=training, rows=rows, searched=searched, left_out=bench.left_out()
-        )
-        experiment_id = store.experiment(self.study.name)
+        wanted = self.study.training_for(cell)
         self.place = Place(
             bench=bench,
             cell=cell,
+            training=wanted.resolved(learning_rate=1.0),
             student=student,
             folder=folder,
             student_hash=f"{encoder.source_hash(folder)}:{student.layers}",
             features=features,
             store=store,
-            experiment_id=experiment_id,
-            parent_run_id=store.open_cell(experiment_id, str(cell), features, self.note, training=training, rows=rows),
+            experiment_id=store.experiment(self.study.name),
+            parent_run_id="",
         )
         self.decisions: list[Decision] = []
         self.done, self.expected = 0, self._guess()
+        self.calibrated = Calibrated(training=wanted.resolved(learning_rate=1.0))
+        if wanted.is_auto:
+            self._open(f"The training of {student.name} is being calibrated.", known=False)
+            self.calibrated = self._calibrate()
+            self.place = replace(self.place, training=self.calibrated.training)
+        self.note = self._note()
+        self._open(self.note)
+
+    def _calibrate(self) -> Calibrated:
+        """How students of this cell are trained, found before any of its trials."""
+        n_validation = len(self.place.bench.task.validation)
+        if unsure := cannot_tell(n_validation):
+            self._tell(unsure, notice=True)
+
+        def tell(training: Training, trial: Trial) -> None:
+            score = "diverged" if trial.val_score is None else f"validation {trial.val_score:.1f}"
+            what = f"learning rate {training.learning_rate:g}, {training.n_steps or 'given'} steps"
+            self._tell(f"calibration: {what}: {score} ({trial.seconds:.0f} s)")
+
+        made = calibrate(self.place, tell)
+        if made.found:
+            self._tell(made.sentence(), notice=made.found.reason in ("cap", "budget"))
+        return made
+
+    def _note(self) -> str:
+        """What stands beside the cell's run in MLflow from its first trial on."""
+        seeds = ", ".join(str(seed) for seed in self.study.seeds)
+        return cell_note(
+            self.place.student.name,
+            self.place.features,
+            training=self.place.training,
+            rows=self._rows(),
+            searched=f"{_way(self.study)}, seeds {seeds}",
+            left_out=self.place.bench.left_out(),
+            calibrated=self.calibrated.sentence(),
+        )
+
+    def _rows(self) -> dict[str, int]:
+        return {name: len(getattr(self.place.bench.task, name)) for name in ("train", "validation", "test")}
+
+    def _open(self, note: str, *, known: bool = True) -> None:
+        """Open the cell's run, or write to it what is known by now."""
+        place, training, rows = self.place, self.place.training, self._rows()
+        features = place.features
+        run_id = (
+            place.store.open_cell(place.experiment_id, str(place.cell), features, note, training=training, rows=rows)
+            if known
+            else place.store.open_cell(place.experiment_id, str(place.cell), features, note)
+        )
+        self.place = replace(place, parent_run_id=run_id)
 
     def search(self) -> CellResult:
         """The baseline, then the strategy; the parent run is closed with what was found."""
@@ -174,7 +224,8 @@ class _Runner:
 
     def _one(self, config: KDConfig, seed: int) -> Trial:
         started = time.monotonic()
-        trial = run_trial(self.place, config, seed, keep=self.keep and not config.is_baseline)
+        training = replace(self.place.training, seed=seed)
+        trial = run_trial(self.place, config, training, keep=self.keep and not config.is_baseline)
         self.done += 1
         self.expected = max(self.expected, self.done)
         score = "diverged" if trial.val_score is None else f"validation {trial.val_score:.1f}"
@@ -230,5 +281,8 @@ class _Runner:
         self.expected = self.done
         self._tell("searched")
 
-    def _tell(self, message: str) -> None:
-        self.on_progress(Progress(part=str(self.place.cell), done=self.done, expected=self.expected, message=message))
+    def _tell(self, message: str, *, notice: bool = False) -> None:
+        told = Progress(
+            part=str(self.place.cell), done=self.done, expected=self.expected, message=message, notice=notice
+        )
+        self.on_progress(told)

@@ -11,7 +11,7 @@ from kdrec import catalog, sources
 from kdrec.home import Home
 from kdrec.signals import TeacherSignal
 from kdrec.studies import Study
-from kdrec.teacher import fine_tuning, kept_signal, live_logits
+from kdrec.teacher import fine_tuning, kept_signal, live_logits, run_checkpoint
 from kdrec.trial.bench import Bench
 from kdrec.trial.one import Seat, checkpoint_of, train
 from kdrec.trial.ranks import AskTeacher, Distil, FineTune, Order
@@ -28,7 +28,9 @@ class Follower:
         """Do this process's part of an order."""
         match order:
             case FineTune():
-                _, events = fine_tuning(self.bench.pupil, order.training, self.bench.accelerator)
+                key = self.bench.pupil.key(self.bench.teacher_training)
+                checkpoint = run_checkpoint(self.home.folder("teachers", key), order.training)
+                _, events = fine_tuning(self.bench.pupil, order.training, self.bench.accelerator, checkpoint)
                 for _ in events:
                     pass
             case AskTeacher():

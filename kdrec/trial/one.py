@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ from kdrec.signals import TeacherSignal
 from kdrec.space import canonical
 from kdrec.studies import Cell
 from kdrec.tasks import grader
-from kdrec.tracking import PAUSES, Store
+from kdrec.tracking import PAUSES, Store, TrialKind
+from kdrec.training import IDENTITY_VERSION
+from kdrec.training import identity as training_identity
 from kdrec.trial import outbox, weights
 from kdrec.trial.bench import Bench, lock
 from kdrec.trial.ranks import Distil
-from kdrec.types import SCHEMA_VERSION, KDConfig, ModelCard, TaskFeatures, Training, Trial
+from kdrec.types import KDConfig, ModelCard, TaskFeatures, Training, Trial
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,9 +39,13 @@ class Seat:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Place(Seat):
-    """Where a cell's trials are made and written, which the main process knows: beside the seat, its parent run."""
+    """Where a cell's trials are made and written, which the main process knows: beside the seat, its parent run.
+
+    `training` is that of all its trials but for the seed.
+    """
 
     cell: Cell
+    training: Training
     student_hash: str
     """Content of the student's pretrained source, with the layers it keeps."""
     features: TaskFeatures
@@ -64,7 +70,7 @@ def fingerprint(task: str, student: str, config: KDConfig, training: Training, c
     """
     knobs = config.to_params()
     del knobs["teacher"]
-    parts = [task, student, knobs, asdict(training), checkpoint, SCHEMA_VERSION]
+    parts = [task, student, knobs, training_identity(training), checkpoint, IDENTITY_VERSION]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -73,15 +79,17 @@ def checkpoint_of(home: Home, identity: str) -> Checkpoint:
     return Checkpoint(path=home.folder("checkpoints") / f"{identity}.safetensors")
 
 
-def run_trial(place: Place, config: KDConfig, seed: int, *, keep: bool = False) -> Trial:
+def run_trial(
+    place: Place, config: KDConfig, training: Training, *, kind: TrialKind = "trial", keep: bool = False
+) -> Trial:
     """Train one student once, or return the trial that did; two callers at once make one run.
 
-    With `keep`, the weights of a student that is trained now stay in the home (`kdrec.trial.weights`).
+    A run of the kind `calibration` is recorded like any other, and is no part of any history. With `keep`, the weights
+    of a student that is trained now stay in the home (`kdrec.trial.weights`).
     """
     bench = place.bench
     selection = bench.teacher.selection
     config = canonical(config, teachers_coincide=selection.coincide)
-    training = bench.study.training_for(place.cell, seed)
     identity = fingerprint(
         bench.task.fingerprint,
         place.student_hash,
@@ -89,13 +97,23 @@ def run_trial(place: Place, config: KDConfig, seed: int, *, keep: bool = False) 
         training,
         None if config.alpha == 0 else selection.checkpoint(config.teacher),
     )
+    order = _Order(training=training, kind=kind, keep=keep)
     with lock(bench.home, identity):
-        found = place.store.find(identity)
+        found = place.store.find(identity, kind)
         if not found:
             kept = outbox.kept(bench.home, identity)
-            found = _recorded(place, training, kept) if kept else _new_trial(place, config, training, identity, keep)
+            found = _recorded(place, order, kept) if kept else _new_trial(place, config, order, identity)
         outbox.forget(bench.home, identity)
         return replace(found, config=config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """How one trial is trained, what kind of run it is recorded as, and whether its weights are kept."""
+
+    training: Training
+    kind: TrialKind
+    keep: bool
 
 
 def weights_for(place: Place, trial: Trial) -> tuple[Trial, weights.State]:
@@ -108,7 +126,7 @@ def weights_for(place: Place, trial: Trial) -> tuple[Trial, weights.State]:
     with lock(home, trial.fingerprint):
         kept = weights.kept(home, trial.fingerprint)
         if kept is None:
-            training = place.bench.study.training_for(place.cell, trial.seed)
+            training = replace(place.training, seed=trial.seed)
             outcome, classifier = _train(place, trial, training, Checkpoint.none())
             if outcome.trial.status != "completed":
                 raise KdrecError(
@@ -122,13 +140,13 @@ def weights_for(place: Place, trial: Trial) -> tuple[Trial, weights.State]:
     return replace(trial, **scores), state  # type: ignore[arg-type]  # of names that are scores
 
 
-def _new_trial(place: Place, config: KDConfig, training: Training, identity: str, keep: bool) -> Trial:
+def _new_trial(place: Place, config: KDConfig, order: _Order, identity: str) -> Trial:
     """Train a student and record it; from the end of its training on, the trial outlives a store that is away."""
     blank = Trial(
         features=place.features,
         student=place.student.name,
         config=config,
-        seed=training.seed,
+        seed=order.training.seed,
         status="failed",
         val_score=None,
         val_loss=None,
@@ -136,11 +154,11 @@ def _new_trial(place: Place, config: KDConfig, training: Training, identity: str
         seconds=0.0,
         fingerprint=identity,
     )
-    run_id = _started(place, training, blank)
+    run_id = _started(place, order, blank)
     checkpoint = checkpoint_of(place.bench.home, identity)
     started = time.monotonic()
     try:
-        outcome, classifier = _train(place, blank, training, checkpoint)
+        outcome, classifier = _train(place, blank, order.training, checkpoint)
     except Exception:
         with suppress(KdrecError):  # a store that is gone must not hide what went wrong
             place.store.finish_trial(run_id, replace(blank, seconds=time.monotonic() - started))
@@ -148,14 +166,14 @@ def _new_trial(place: Place, config: KDConfig, training: Training, identity: str
     outcome = replace(outcome, trial=replace(outcome.trial, seconds=time.monotonic() - started))
     with suppress(KdrecError):  # on a full disk the store may still take it
         outbox.keep(place.bench.home, outcome)
-    if keep and outcome.trial.status == "completed":
+    if order.keep and outcome.trial.status == "completed":
         weights.keep(place.bench.home, outcome.trial, classifier.full_state())
-    trial = _recorded(place, training, outcome, run_id)
+    trial = _recorded(place, order, outcome, run_id)
     checkpoint.clear()
     return trial
 
 
-def _started(place: Place, training: Training, trial: Trial) -> str:
+def _started(place: Place, order: _Order, trial: Trial) -> str:
     """Run id of a trial that begins."""
     assert isinstance(trial.config, KDConfig)  # nothing else is trained
     return place.store.start_trial(
@@ -166,11 +184,12 @@ def _started(place: Place, training: Training, trial: Trial) -> str:
         features=trial.features,
         seed=trial.seed,
         fingerprint=trial.fingerprint,
-        training=training,
+        training=order.training,
+        kind=order.kind,
     )
 
 
-def _recorded(place: Place, training: Training, outcome: outbox.Outcome, run_id: str | None = None) -> Trial:
+def _recorded(place: Place, order: _Order, outcome: outbox.Outcome, run_id: str | None = None) -> Trial:
     """Write an outcome to the store, waiting `PAUSES` for a store that is away.
 
     After a failure nobody knows what arrived: the trial may be there whole, or its run half-written, which another
@@ -180,10 +199,10 @@ def _recorded(place: Place, training: Training, outcome: outbox.Outcome, run_id:
     while True:
         try:
             if run_id is None:
-                found = place.store.find(outcome.trial.fingerprint)
+                found = place.store.find(outcome.trial.fingerprint, order.kind)
                 if found:
                     return found
-                run_id = _started(place, training, outcome.trial)
+                run_id = _started(place, order, outcome.trial)
             place.store.log_metrics(run_id, outcome.measured)
             return place.store.finish_trial(run_id, outcome.trial)
         except StoreError as error:
