@@ -208,7 +208,7 @@ class _Loop:
         )
 
     def _note(self, evaluation: Evaluation) -> None:
-        """Tell the schedule; a run that begins to cool down goes back to its best weights, from before it overfitted."""
+        """Tell the schedule; a run that begins to cool down goes back to its best weights, before it overfitted."""
         was_cooling = self.schedule.cooldown_from is not None
         self.schedule.saw(evaluation.step, evaluation.score, evaluation.loss)
         self.scores.append(evaluation.score)

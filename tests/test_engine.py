@@ -264,19 +264,23 @@ def test_a_run_of_unknown_length_goes_on_to_the_bit_before_and_within_its_cooldo
     assert_equal(weights, same)
 
 
-def test_a_run_cools_down_from_its_best_weights(folder: Path):
-    """At a rate of nothing nothing is learnt: what is evaluated in the cool-down is the best evaluation again."""
+def test_a_run_cools_down_from_its_best_weights(folder: Path, monkeypatch: pytest.MonkeyPatch):
     training = dataclasses.replace(SHORT, learning_rate=1e-2, n_steps=60, evaluate_every=4, patience=2)
-    made, seen = classifier_of(folder), []
-    loop = engine._Loop(made, lesson_of(), KDConfig(tau_t=2), training, CPU)
-    for event in loop.run():
-        if isinstance(event, Evaluation) and loop.schedule.cooldown_from is None:
-            seen.append((event.score, -event.loss, encoder.weights_of(made.model)))
-        elif isinstance(event, Step) and loop.schedule.cooldown_from == event.step - 4:
-            break
-    assert loop.schedule.cooldown_from is not None
-    best = loop.best_weights
-    assert_equal(max(seen, key=lambda one: one[:2])[2], best)
+    made, seen, note = classifier_of(folder), [], engine._Loop._note
+
+    def watched(loop: engine._Loop, evaluation: Evaluation) -> None:
+        before = encoder.weights_of(made.model)
+        note(loop, evaluation)
+        seen.append((evaluation, before, encoder.weights_of(made.model), loop.schedule.cooldown_from))
+
+    monkeypatch.setattr(engine._Loop, "_note", watched)
+    list(fit(made, lesson_of(), KDConfig(tau_t=2), training, CPU))
+    turn = next(at for at, (*_, cooling) in enumerate(seen) if cooling is not None)
+    best = max(seen[: turn + 1], key=lambda one: (one[0].score, -one[0].loss))
+    assert best is not seen[turn], "the law is of a best that is not the last"
+    assert_equal(best[1], seen[turn][2])
+    for _, before, after, _ in seen[:turn] + seen[turn + 1 :]:
+        assert_equal(before, after)
 
 
 def test_a_damaged_checkpoint_is_not_used(folder: Path, tmp_path: Path):
