@@ -60,6 +60,8 @@ class Evaluation:
     loss: float
     ece: float
     is_best: bool
+    score_se: float | None = None
+    """Standard error of the score in points, where the lesson's grade has one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,7 +298,13 @@ class _Loop:
         grade = self.lesson.grade(logits_RC)
         is_best = self.best is None or (grade.score, -grade.loss) > (self.best.score, -self.best.loss)
         event = Evaluation(
-            step=self.step, epoch=self.epoch, score=grade.score, loss=grade.loss, ece=grade.ece, is_best=is_best
+            step=self.step,
+            epoch=self.epoch,
+            score=grade.score,
+            loss=grade.loss,
+            ece=grade.ece,
+            is_best=is_best,
+            score_se=grade.score_se,
         )
         if is_best:
             self.best, self.best_weights = event, weights_of(self.accelerator.unwrap_model(self.model))

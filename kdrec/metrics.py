@@ -23,29 +23,41 @@ CLASSIFICATION: Final[tuple[Metric, ...]] = ("accuracy", "macro_f1")
 """What `score` knows; of tags and of answers, `span_f1` and `squad_f1` have functions of their own."""
 
 
+RESAMPLES: Final = 200
+"""Bootstrap samples behind a standard error: enough to know it to 5 %."""
+BOOTSTRAP_SEED: Final = 0
+"""The same rows and predictions have the same standard error."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Grade:
     """What a model's logits on a split are worth: main score (0-100), mean NLL (nats a unit), calibration error.
 
-    `also` are scores (0-100) that are customary beside the main one, by name.
+    `also` are scores (0-100) that are customary beside the main one, by name. `score_se` is the standard error of the
+    score over other rows of the same kind, in points; None where it was not asked for.
     """
 
     score: float
     loss: float
     ece: float
     also: Mapping[str, float] = field(default_factory=dict)
+    score_se: float | None = None
 
 
 Grader = Callable[[npt.NDArray[np.float32]], Grade]
 """From the logits (R, C) at all places of a split to its grade."""
 
 
-def grade_classes(metric: Metric, logits_NC: npt.NDArray[np.floating[Any]], labels_N: Ints) -> Grade:
-    """Grade one class an example (or a word); parameters as of `score`, `nll` and `ece`."""
+def grade_classes(
+    metric: Metric, logits_NC: npt.NDArray[np.floating[Any]], labels_N: Ints, *, with_error: bool = False
+) -> Grade:
+    """Grade one class an example; parameters as of `score`, `nll` and `ece`; the standard error only if asked for."""
+    predictions_N, n_classes = logits_NC.argmax(-1), logits_NC.shape[1]
     return Grade(
-        score=score(metric, logits_NC.argmax(-1), labels_N, logits_NC.shape[1]),
+        score=score(metric, predictions_N, labels_N, n_classes),
         loss=nll(logits_NC, labels_N),
         ece=ece(logits_NC, labels_N),
+        score_se=score_se(metric, predictions_N, labels_N, n_classes) if with_error else None,
     )
 
 
@@ -80,6 +92,50 @@ def score(
     if metric == "macro_f1":
         return float(100 * np.mean(_f1_C(predictions_N, labels_N, n_classes)))
     raise BadArgument(f"metric must be one of {', '.join(CLASSIFICATION)}, got {metric!r}")
+
+
+def score_se(
+    metric: Metric, predictions_N: npt.NDArray[np.integer[Any]], labels_N: npt.NDArray[np.integer[Any]], n_classes: int
+) -> float:
+    """Standard error of `score` in points: binomial of accuracy, by resampled rows of macro-F1; parameters as there."""
+    _check_indices(predictions_N, labels_N, n_classes)
+    if metric == "accuracy":
+        return mean_se(predictions_N == labels_N)
+    pairs_G, sizes_G = np.unique(labels_N * n_classes + predictions_N, return_counts=True)  # rows of a pair are equal
+    classes_C = np.arange(n_classes)
+    label_GC, prediction_GC = ((part[:, None] == classes_C).astype(float) for part in divmod(pairs_G, n_classes))
+    draws_SG = _resampled(sizes_G)
+    hits_SC, seen_SC = draws_SG @ (label_GC * prediction_GC), draws_SG @ (label_GC + prediction_GC)
+    return _deviation(100 * np.mean(2 * hits_SC / np.maximum(seen_SC, 1), axis=1))
+
+
+def mean_se(values_N: npt.NDArray[Any]) -> float:
+    """Standard error, in points, of 100 times a mean over rows: what resampling rows without end would give.
+
+    Of values that are 0 or 1 it is the binomial one.
+    """
+    return float(100 * np.std(values_N) / np.sqrt(len(values_N)))
+
+
+def ratio_se(over_N: npt.NDArray[Any], under_N: npt.NDArray[Any]) -> float:
+    """Standard error, in points, of 100 times the sum of `over` by that of `under`, by resampled rows (0 by 0 is 0).
+
+    Words or spans of one row are resampled together: they are not independent.
+    """
+    counts_G2, sizes_G = np.unique(np.column_stack([over_N, under_N]), axis=0, return_counts=True)
+    over_S, under_S = (_resampled(sizes_G) @ counts_G2).T
+    return _deviation(100 * over_S / np.where(under_S > 0, under_S, 1))
+
+
+def _resampled(sizes_G: Ints) -> Floats:
+    """How often each kind of row is in each of `RESAMPLES` bootstrap samples (S, G), from how often it was seen."""
+    n_rows = int(sizes_G.sum())
+    draws_SG = np.random.default_rng(BOOTSTRAP_SEED).multinomial(n_rows, sizes_G / n_rows, size=RESAMPLES)
+    return draws_SG.astype(np.float64)  # products of integers are slow
+
+
+def _deviation(scores_S: Floats) -> float:
+    return float(np.std(scores_S, ddof=1))
 
 
 def nll(logits_NC: npt.NDArray[np.floating[Any]], labels_N: npt.NDArray[np.integer[Any]]) -> float:
@@ -143,6 +199,17 @@ def span_f1(predicted: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]) -
     from seqeval.metrics import f1_score
 
     return float(100 * f1_score([list(tags) for tags in gold], [list(tags) for tags in predicted], zero_division=0))
+
+
+def span_counts(predicted: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]) -> Ints:
+    """Entities of every row (N, 3): right ones, predicted ones, gold ones; `span_f1` is of their sums."""
+    from seqeval.metrics.sequence_labeling import get_entities
+
+    pairs = (
+        (set(get_entities(list(one))), set(get_entities(list(other))))
+        for one, other in zip(predicted, gold, strict=True)
+    )
+    return np.array([(len(mine & true), len(mine), len(true)) for mine, true in pairs], dtype=np.int64).reshape(-1, 3)
 
 
 def exact_match(answer: str, gold: Sequence[str]) -> float:

@@ -213,6 +213,20 @@ def test_sure_and_right_logits_have_a_perfect_grade(family, folder, home):
 
 
 @each_family
+def test_a_grade_has_a_standard_error_where_it_is_asked_for_one(family, folder, home):
+    """Of half-right logits: between that of rows all alike and that of a fair coin a row."""
+    task = task_of(family)
+    split = encoded(task, task.test, folder, home)
+    logits = perfect(task, split)
+    logits[::2] *= -1
+    plain, found = (tasks.grader(task, task.test, split, with_error=error)(logits) for error in (False, True))
+    assert plain.score_se is None
+    assert (found.score, found.loss, found.ece) == (plain.score, plain.loss, plain.ece)
+    assert found.score_se is not None
+    assert 0 < found.score_se <= 100 * 0.5 / len(task.test) ** 0.5 * 1.2
+
+
+@each_family
 def test_truncation_is_counted_and_what_it_took_is_scored_as_missed(family, folder, home):
     task = task_of(family)
     whole, cut = (encoded(task, task.test, folder, home, length) for length in (LENGTH, 15))

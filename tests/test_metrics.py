@@ -16,7 +16,20 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from kdrec.errors import BadArgument
-from kdrec.metrics import answer_f1, calibration_error, ece, exact_match, nll, ragged_nll, score, span_f1
+from kdrec.metrics import (
+    answer_f1,
+    calibration_error,
+    ece,
+    exact_match,
+    mean_se,
+    nll,
+    ragged_nll,
+    ratio_se,
+    score,
+    score_se,
+    span_counts,
+    span_f1,
+)
 
 
 @st.composite
@@ -218,3 +231,82 @@ def test_ragged_likelihood_by_hand():
     assert loss == pytest.approx(-np.mean(np.log([0.75, 0.5, 0.2, 0.8])))
     assert confidence == pytest.approx([0.75, 0.5, 0.5, 0.8])
     assert right.tolist() == [True, True, False, True]
+
+
+# Standard errors
+
+
+def resampled(n_rows, score_of, n_samples=400):
+    """The bootstrap by its definition: rows drawn again one by one, scored anew."""
+    rng = np.random.default_rng(7)
+    return np.std([score_of(rng.integers(0, n_rows, n_rows)) for _ in range(n_samples)], ddof=1)
+
+
+def classified(n_rows=300, n_classes=4):
+    rng = np.random.default_rng(1)
+    labels = rng.choice(n_classes, n_rows, p=[0.6, 0.2, 0.15, 0.05])
+    return np.where(rng.random(n_rows) < 0.7, labels, rng.integers(0, n_classes, n_rows)), labels
+
+
+def tagged(n_rows=60):
+    rng = np.random.default_rng(2)
+    gold = [list(rng.choice(["O", "O", "B-X", "I-X", "B-Y"], rng.integers(1, 12))) for _ in range(n_rows)]
+    return [[tag if rng.random() < 0.8 else "O" for tag in tags] for tags in gold], gold
+
+
+def test_standard_error_of_accuracy_is_binomial():
+    predictions, labels = np.array([0, 1, 1, 0, 1]), np.array([0, 1, 0, 0, 1])
+    assert score_se("accuracy", predictions, labels, 2) == pytest.approx(100 * np.sqrt(0.8 * 0.2 / 5))
+
+
+def test_standard_error_of_macro_f1_is_that_of_rows_drawn_again():
+    predictions, labels = classified()
+
+    def macro(rows):
+        return 100 * f1_score(labels[rows], predictions[rows], labels=range(4), average="macro", zero_division=0)
+
+    assert score_se("macro_f1", predictions, labels, 4) == pytest.approx(resampled(300, macro), rel=0.15)
+
+
+def test_standard_error_of_spans_is_that_of_rows_drawn_again():
+    predicted_tags, gold = tagged()
+
+    def f1(rows):
+        return span_f1([predicted_tags[row] for row in rows], [gold[row] for row in rows])
+
+    right, mine, true = span_counts(predicted_tags, gold).T
+    assert 200 * right.sum() / (mine + true).sum() == pytest.approx(f1(range(60)))
+    assert ratio_se(2 * right, mine + true) == pytest.approx(resampled(60, f1), rel=0.15)
+
+
+def test_standard_error_of_a_mean_is_that_of_rows_drawn_again():
+    values = np.random.default_rng(3).random(200) ** 3
+    assert mean_se(values) == pytest.approx(resampled(200, lambda rows: 100 * values[rows].mean()), rel=0.15)
+
+
+def test_words_of_one_row_are_not_independent():
+    """Rows that are all right or all wrong: as uncertain as so many rows, not as so many words."""
+    words = np.full(40, 25)
+    right = np.where(np.arange(40) < 30, words, 0)
+    assert ratio_se(right, words) == pytest.approx(mean_se(right > 0), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        score_se("accuracy", np.array([1]), np.array([1]), 2),
+        score_se("macro_f1", np.array([1]), np.array([0]), 2),
+        score_se("macro_f1", np.arange(3).repeat(20), np.arange(3).repeat(20), 3),
+        ratio_se(np.zeros(3), np.zeros(3)),
+        mean_se(np.ones(5)),
+    ],
+    ids=["one row", "one wrong row", "all right", "no span at all", "all equal"],
+)
+def test_standard_error_is_no_number_but_0_where_nothing_varies(error):
+    """One row is drawn again and again; classes that are all right are right in every sample."""
+    assert error == pytest.approx(0, abs=0.1)
+
+
+def test_one_standard_error_of_the_same_predictions():
+    predictions, labels = classified()
+    assert len({score_se("macro_f1", predictions, labels, 4) for _ in range(3)}) == 1

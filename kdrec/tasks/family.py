@@ -38,7 +38,7 @@ class Family(Protocol):
     def encode(self, split: Split, tokenizer: Any, max_length: int) -> Iterator[Example]:
         """Examples of a split, in its order; the tokenizer is the caller's to spoil."""
 
-    def grader(self, task: Task, split: Split, encoded: Encoded) -> Grader:
+    def grader(self, task: Task, split: Split, encoded: Encoded, *, with_error: bool = False) -> Grader:
         """From logits at the places of `encoded` to the grade of `split`, all of whose labels count."""
 
     def group(self, texts: Texts) -> Texts:
@@ -61,6 +61,9 @@ def family(name: FamilyName) -> Family:
     return FAMILIES[name]
 
 
-def grader(task: Task, split: Split, encoded: Encoded) -> Grader:
-    """From a model's logits on `split`, encoded as `encoded`, to its grade on the task's main metric."""
-    return family(task.family).grader(task, split, encoded)
+def grader(task: Task, split: Split, encoded: Encoded, *, with_error: bool = False) -> Grader:
+    """From a model's logits on `split`, encoded as `encoded`, to its grade on the task's main metric.
+
+    With `with_error` the grade has the standard error of its score, which costs a little.
+    """
+    return family(task.family).grader(task, split, encoded, with_error=with_error)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdrec.errors import DataError
-from kdrec.metrics import Grade, Grader, answer_f1, calibration_error, exact_match, ragged_nll
+from kdrec.metrics import Grade, Grader, answer_f1, calibration_error, exact_match, mean_se, ragged_nll
 from kdrec.tasks.example import CHUNK, Example
 from kdrec.tasks.rows import Texts, normalise
 from kdrec.types import Encoded, Metric, Split, Task
@@ -58,7 +58,7 @@ class QaFamily:
                 windows = [tokenizer.post_process(question, part) for part in (context, *context.overflowing)]
                 yield from _examples(row, windows, answers_of(split, row))
 
-    def grader(self, task: Task, split: Split, encoded: Encoded) -> Grader:
+    def grader(self, task: Task, split: Split, encoded: Encoded, *, with_error: bool = False) -> Grader:
         """Grade the answers of all rows; loss and calibration are those of the starts and ends of all windows."""
         assert task.train.offsets_N1 is not None, "answers are any number a row"
         may_be_none = bool((np.diff(task.train.offsets_N1) == 0).any())
@@ -67,11 +67,18 @@ class QaFamily:
         def grade(logits_R2: npt.NDArray[np.float32]) -> Grade:
             answers = best_answers(logits_R2, split, encoded, may_be_none=may_be_none)
             pairs = list(zip(answers, gold, strict=True))
-            score, exact = (100 * float(np.mean([of(*pair) for pair in pairs])) for of in (answer_f1, exact_match))
+            shared_N, same_N = (np.array([of(*pair) for pair in pairs]) for of in (answer_f1, exact_match))
+            score, exact = 100 * float(np.mean(shared_N)), 100 * float(np.mean(same_N))
             assert encoded.reading is not None, "windows are read at places"
             loss, confidence_U, right_U = ragged_nll(logits_R2, encoded.reading.offsets_N1, encoded.labels_U)
             error = calibration_error(confidence_U, right_U)
-            return Grade(score=score, loss=loss, ece=error, also={"exact_match": exact})
+            return Grade(
+                score=score,
+                loss=loss,
+                ece=error,
+                also={"exact_match": exact},
+                score_se=mean_se(shared_N) if with_error else None,
+            )
 
         return grade
 

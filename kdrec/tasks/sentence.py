@@ -36,9 +36,9 @@ class SentenceFamily:
         """One example a row."""
         return encode_texts(split, lambda texts: [text for (text,) in texts], tokenizer, max_length)
 
-    def grader(self, task: Task, split: Split, encoded: Encoded) -> Grader:
+    def grader(self, task: Task, split: Split, encoded: Encoded, *, with_error: bool = False) -> Grader:
         """Grade one class a row."""
-        return partial(grade_classes, task.metric, labels_N=encoded.labels_U)
+        return partial(grade_classes, task.metric, labels_N=encoded.labels_U, with_error=with_error)
 
     def group(self, texts: Texts) -> Texts:
         """What never straddles splits."""

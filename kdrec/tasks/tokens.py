@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdrec.errors import DataError
-from kdrec.metrics import Grade, Grader, ece, nll, span_f1
+from kdrec.metrics import Grade, Grader, ece, nll, ratio_se, span_counts, span_f1
 from kdrec.tasks.example import CHUNK, Example
 from kdrec.tasks.rows import Texts, normalise
 from kdrec.types import Encoded, Metric, Split, Task
@@ -69,7 +69,7 @@ class TokensFamily:
             for row, encoding in enumerate(tokenizer.encode_batch(words, is_pretokenized=True), start=begins):
                 yield _example(row, encoding, split.labels_of(row))
 
-    def grader(self, task: Task, split: Split, encoded: Encoded) -> Grader:
+    def grader(self, task: Task, split: Split, encoded: Encoded, *, with_error: bool = False) -> Grader:
         """Grade all words of the split, those that no example holds among them; loss and calibration of the rest."""
         assert encoded.reading is not None, "tokens are read at places"
         assert split.offsets_N1 is not None, "words are several a row"
@@ -81,7 +81,8 @@ class TokensFamily:
             predicted_W = np.full(len(split.labels_U), missed, dtype=np.int64)
             predicted_W[word_R] = logits_RC.argmax(-1)
             score = _spans(task, split, predicted_W) if spans else 100 * float(np.mean(predicted_W == split.labels_U))
-            return Grade(score=score, loss=nll(logits_RC, labels), ece=ece(logits_RC, labels))
+            error = (_spans_se if spans else _words_se)(task, split, predicted_W) if with_error else None
+            return Grade(score=score, loss=nll(logits_RC, labels), ece=ece(logits_RC, labels), score_se=error)
 
         return grade
 
@@ -114,10 +115,24 @@ def _example(row: int, encoding: Any, labels: npt.NDArray[np.int64]) -> Example:
 
 
 def _spans(task: Task, split: Split, predicted_W: npt.NDArray[np.int64]) -> float:
+    return span_f1(*_tags(task, split, predicted_W))
+
+
+def _spans_se(task: Task, split: Split, predicted_W: npt.NDArray[np.int64]) -> float:
+    right_N, predicted_N, gold_N = span_counts(*_tags(task, split, predicted_W)).T
+    return ratio_se(2 * right_N, predicted_N + gold_N)
+
+
+def _words_se(task: Task, split: Split, predicted_W: npt.NDArray[np.int64]) -> float:
+    assert split.offsets_N1 is not None, "words are several a row"
+    right_N = np.diff(np.append(0, np.cumsum(predicted_W == split.labels_U))[split.offsets_N1])
+    return ratio_se(right_N, np.diff(split.offsets_N1))
+
+
+def _tags(task: Task, split: Split, predicted_W: npt.NDArray[np.int64]) -> tuple[list[list[str]], list[list[str]]]:
+    """Predicted and gold tags of every row."""
     assert split.offsets_N1 is not None, "words are several a row"
     ends = split.offsets_N1[1:-1]
     names = np.array([*task.labels, OUTSIDE])  # index -1, of a word without a prediction, is the last
-    return span_f1(
-        [tags.tolist() for tags in np.split(names[predicted_W], ends)],
-        [tags.tolist() for tags in np.split(names[split.labels_U], ends)],
-    )
+    predicted, gold = ([tags.tolist() for tags in np.split(names[of], ends)] for of in (predicted_W, split.labels_U))
+    return predicted, gold
