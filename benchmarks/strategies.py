@@ -99,13 +99,13 @@ def searches(trials: Sequence[Trial], task: str, seed: int) -> list[Search]:
     mine = [t for t in trials if t.task == task and t.config.alpha > 0]
     others = History(tuple(t for t in trials if t.task != task))
     by_config = {t.config: t for t in mine if t.seed == seed}
-    coincide = all(config.teacher == "t_ll" for config in by_config)
+    aliases = {} if any(config.teacher == "t_hs" for config in by_config) else {"t_hs": "t_ll"}
     judged = {config: fmean(t.test_score or 0.0 for t in mine if t.config == config) for config in by_config}
     seconds: list[float] = []
 
     def adviser(past: History, trust: TrustDefault = "medium") -> Propose:
         features, student = mine[0].features, mine[0].student
-        asked = replace(Adviser.of(STUDY, past, features, student, teachers_coincide=coincide), trust_default=trust)
+        asked = replace(Adviser.of(STUDY, past, features, student, aliases=aliases), trust_default=trust)
         return lambda made: timed(seconds, lambda: asked(made))
 
     ways: list[tuple[str, str, Propose | None]] = [
@@ -116,12 +116,12 @@ def searches(trials: Sequence[Trial], task: str, seed: int) -> list[Search]:
         ("suggested, the other task's grid", "suggested", adviser(others)),
         ("... with low trust in the default", "suggested", adviser(others, "low")),
     ]
-    default = canonical(DEFAULT_SPACE.default(), teachers_coincide=coincide)
+    default = canonical(DEFAULT_SPACE.default(), aliases=aliases)
     found = [searched("default, no search", task, seed, [by_config[default]], default, judged, 0.0)]
     for title, name, propose in ways:
         seconds.clear()
         result = STRATEGIES[name](
-            DEFAULT_SPACE, lambda configs: [by_config[c] for c in configs], propose, teachers_coincide=coincide
+            DEFAULT_SPACE, lambda configs: [by_config[c] for c in configs], propose, aliases=aliases
         )
         found.append(searched(title, task, seed, result.trials, result.best, judged, sum(seconds)))
     return found

@@ -17,11 +17,13 @@ from kdrec.checks import as_floats, is_finite, number, one_of, shown
 from kdrec.errors import BadArgument, MismatchError
 
 Distance = Literal["ce", "mse"]
-TeacherChoice = Literal["t_hs", "t_ll"]
+TeacherChoice = Literal["t_hs", "t_ll", "t_llg"]
 SoftScale = Literal["none", "tau_t*tau_s"]
 KnobValue = float | str
 SortKey = tuple[tuple[str, bool, float, str], ...]
 
+TEACHERS: Final[tuple[TeacherChoice, ...]] = ("t_ll", "t_hs", "t_llg")
+"""Choices of a teacher checkpoint; one that several choices mean is called by the first of them."""
 KNOBS: Final = ("alpha", "distance", "teacher", "tau_t", "tau_s")
 NUMBER_TEXT: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 """How a finite number is written in a table."""
@@ -39,8 +41,9 @@ class KDConfig:
         Weight of the teacher in [0, 1]; 0 trains on human labels alone (the baseline).
     distance : {"ce", "mse"}
         L2: cross-entropy between softened distributions, or mean squared error of raw logits.
-    teacher : {"t_hs", "t_ll"}
-        Teacher checkpoint of highest validation score, or of lowest validation loss.
+    teacher : {"t_ll", "t_hs", "t_llg"}
+        Teacher checkpoint of lowest validation loss, of highest validation score, or (guarded) of lowest loss among
+        those whose score is within one standard error of the highest.
     tau_t, tau_s : float
         Temperatures of teacher and student, above 0.
     scale_soft_loss : {"none", "tau_t*tau_s"}
@@ -57,7 +60,7 @@ class KDConfig:
     def __post_init__(self) -> None:
         number("alpha", self.alpha, 0, 1)
         one_of("distance", self.distance, ("ce", "mse"))
-        one_of("teacher", self.teacher, ("t_hs", "t_ll"))
+        one_of("teacher", self.teacher, TEACHERS)
         number("tau_t", self.tau_t, 0, open_low=True)
         number("tau_s", self.tau_s, 0, open_low=True)
         one_of("scale_soft_loss", self.scale_soft_loss, ("none", "tau_t*tau_s"))

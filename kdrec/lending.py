@@ -39,7 +39,7 @@ from kdrec.teacher import (
     signal_file,
     teacher_signal,
 )
-from kdrec.types import Candidate, TeacherChoice, TeacherTraining, Training
+from kdrec.types import TEACHERS, Candidate, TeacherChoice, TeacherTraining, Training
 
 _HEADER: Final = 4 << 20
 """Most bytes of a trace, and of what a file of tensors has beside them."""
@@ -66,7 +66,7 @@ def teacher(
     if not here and _borrowed(pupil, training, folder, shelf):  # another machine was faster
         made = fine_tune(pupil, training, folder, accelerator)
     if not shelf.holds(_name(folder, TRACE)):
-        for weights in {made.weights("t_hs"), made.weights("t_ll")}:
+        for weights in {made.weights(choice) for choice in TEACHERS}:
             shelf.offer(_name(folder, weights.name), weights)
         shelf.offer(_name(folder, TRACE), folder / TRACE)
     return made
@@ -115,7 +115,7 @@ def _borrowed(pupil: Pupil, training: TeacherTraining, folder: Path, shelf: Shel
     form = _form(pupil)
     n_bytes = sum(tensor.nbytes for tensor in form.values()) + _HEADER
     came = []
-    for checkpoint in {chosen.t_hs.checkpoint, chosen.t_ll.checkpoint}:
+    for checkpoint in chosen.checkpoints:
 
         def of_form(copy: Path, checkpoint: str = checkpoint) -> bool:
             return _check_weights(copy, checkpoint, form)
@@ -148,14 +148,15 @@ def _checked(content: bytes, pupil: Pupil, training: TeacherTraining) -> tuple[C
         number("score", one.score, 0, 100)
         number("loss", one.loss, 0)
         number("ece", one.ece, 0, 1)
+        if one.score_se is not None:
+            number("score_se", one.score_se, 0)
     runs = {(run.learning_rate, run.seed) for run in record.runs}
     if training.learning_rates is not None:
         runs &= {(rate, seed) for rate in training.learning_rates for seed in training.seeds}
     strange = any((one.learning_rate, one.seed) not in runs for one in trace)
     if not trace or strange or record.unfinished or next_run(pupil, training, record) is not None:
         raise ValueError("it is the trace of another training")
-    chosen = select(trace)
-    if not all(re.fullmatch("[0-9a-f]{64}", str(one.checkpoint)) for one in (chosen.t_hs, chosen.t_ll)):
+    if not all(re.fullmatch("[0-9a-f]{64}", str(checkpoint)) for checkpoint in select(trace).checkpoints):
         raise ValueError("a checkpoint is not named by its hash")
     return tuple(trace)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kdrec.types import Candidate, Decision, TaskFeatures, Trial
+from kdrec.space import Aliases, aliases_of
+from kdrec.types import Candidate, Decision, TaskFeatures, TeacherChoice, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +38,28 @@ class CellOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherOutcome:
-    """A task's teacher: every evaluated checkpoint of its fine-tuning, and the two that were chosen."""
+    """A task's teacher: every evaluated checkpoint of its fine-tuning, and those that were chosen.
+
+    Stores of earlier versions know no t_llg.
+    """
 
     task: str
     card: str
     candidates: tuple[Candidate, ...]
     t_ll: Candidate
     t_hs: Candidate
+    t_llg: Candidate | None = None
 
     @property
-    def coincide(self) -> bool:
-        """Whether one checkpoint is both."""
-        return self.t_ll == self.t_hs
+    def chosen(self) -> Mapping[TeacherChoice, Candidate]:
+        """The chosen checkpoints by what they were chosen as."""
+        chosen: dict[TeacherChoice, Candidate] = {"t_ll": self.t_ll, "t_hs": self.t_hs}
+        return chosen if self.t_llg is None else {**chosen, "t_llg": self.t_llg}
+
+    @property
+    def aliases(self) -> Aliases:
+        """Which choices are one checkpoint."""
+        return aliases_of(self.chosen)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from kdrec.space import GREEDY_ORDER, Space, alternatives, canonical
+from kdrec.space import GREEDY_ORDER, NO_ALIASES, Aliases, Space, alternatives, canonical
 from kdrec.types import KNOBS, KDConfig, Suggestion, Trial
 
 Evaluate = Callable[[Sequence[KDConfig]], Sequence[Trial]]
@@ -96,21 +96,21 @@ class _Ledger:
 
 
 def greedy(
-    space: Space, evaluate: Evaluate, propose: Propose | None = None, *, teachers_coincide: bool = False
+    space: Space, evaluate: Evaluate, propose: Propose | None = None, *, aliases: Aliases = NO_ALIASES
 ) -> SearchResult:
     """Walk the knobs one at a time from the default, until a whole pass changes nothing.
 
     The paper's "greedy, approximate grid search" does not publish its order; this one is `GREEDY_ORDER`.
     """
     ledger = _Ledger(space, evaluate)
-    here = canonical(space.default(), teachers_coincide=teachers_coincide)
+    here = canonical(space.default(), aliases=aliases)
     ledger.try_all([here])
     path: list[SearchStep] = []
     seen_at = None
     while seen_at != here:
         seen_at = here
         for knob in GREEDY_ORDER:
-            others = tuple(alternatives(here, knob, space, teachers_coincide=teachers_coincide))
+            others = tuple(alternatives(here, knob, space, aliases=aliases))
             if not others:
                 continue
             ledger.try_all(others)
@@ -121,11 +121,11 @@ def greedy(
 
 
 def full(
-    space: Space, evaluate: Evaluate, propose: Propose | None = None, *, teachers_coincide: bool = False
+    space: Space, evaluate: Evaluate, propose: Propose | None = None, *, aliases: Aliases = NO_ALIASES
 ) -> SearchResult:
     """Try the whole grid."""
-    configs = space.configs(teachers_coincide=teachers_coincide)
-    start = canonical(space.default(), teachers_coincide=teachers_coincide)
+    configs = space.configs(aliases=aliases)
+    start = canonical(space.default(), aliases=aliases)
     ledger = _Ledger(space, evaluate)
     ledger.try_all((start, *configs))
     best = ledger.best((start, *configs))
@@ -134,7 +134,7 @@ def full(
 
 
 def suggested(
-    space: Space, evaluate: Evaluate, propose: Propose | None = None, *, teachers_coincide: bool = False
+    space: Space, evaluate: Evaluate, propose: Propose | None = None, *, aliases: Aliases = NO_ALIASES
 ) -> SearchResult:
     """Try what `propose` asks for, one batch at a time, until it says stop or asks for nothing new."""
     assert propose is not None, "the caller of `suggested` brings the recommender"
@@ -142,7 +142,7 @@ def suggested(
     path: list[SearchStep] = []
     while True:
         proposal = propose(ledger.trials)
-        proposed = dict.fromkeys(canonical(c, teachers_coincide=teachers_coincide) for c in proposal.configs)
+        proposed = dict.fromkeys(canonical(c, aliases=aliases) for c in proposal.configs)
         new = tuple(config for config in proposed if config not in ledger.asked)
         done = proposal.stop or not new
         path.append(SearchStep(knob="suggested", tried=() if done else new, kept=proposal.best, reason=proposal.reason))
@@ -152,13 +152,13 @@ def suggested(
 
 
 def listed(
-    space: Space, evaluate: Evaluate, propose: Propose | None = None, *, teachers_coincide: bool = False
+    space: Space, evaluate: Evaluate, propose: Propose | None = None, *, aliases: Aliases = NO_ALIASES
 ) -> SearchResult:
     """Try the configurations that `propose` names at first, and no other."""
     assert propose is not None, "the caller of `listed` brings the list"
     ledger = _Ledger(space, evaluate)
     wanted = propose(())
-    configs = tuple(dict.fromkeys(canonical(c, teachers_coincide=teachers_coincide) for c in wanted.configs))
+    configs = tuple(dict.fromkeys(canonical(c, aliases=aliases) for c in wanted.configs))
     ledger.try_all(configs)
     best = ledger.best(configs)
     why = _why(ledger, configs[0], best, configs) if len(configs) > 1 else "the only configuration listed"

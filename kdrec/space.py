@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from types import MappingProxyType
 from typing import Final
 
 from kdrec.errors import BadArgument, DataError
@@ -12,6 +13,7 @@ from kdrec.types import (
     BASELINE_CONFIG,
     DEFAULT_CONFIG,
     KNOBS,
+    TEACHERS,
     Configuration,
     Distance,
     KDConfig,
@@ -21,12 +23,55 @@ from kdrec.types import (
     Trial,
 )
 
+Aliases = Mapping[TeacherChoice, TeacherChoice]
+"""Choices of a teacher that are the checkpoint of an earlier one of `TEACHERS`, by that one: ``{"t_hs": "t_ll"}``."""
+NO_ALIASES: Final[Aliases] = MappingProxyType({})
 
-def canonical(config: KDConfig, *, teachers_coincide: bool = False) -> KDConfig:
+
+def aliases_of(chosen: Mapping[TeacherChoice, Hashable]) -> Aliases:
+    """Which choices are one checkpoint, from what each of them is.
+
+    >>> dict(aliases_of({"t_ll": "a", "t_hs": "b", "t_llg": "b"}))
+    {'t_llg': 't_hs'}
+    """
+    first: dict[Hashable, TeacherChoice] = {}
+    for choice in TEACHERS:
+        if choice in chosen:
+            first.setdefault(chosen[choice], choice)
+    return MappingProxyType({choice: first[one] for choice, one in chosen.items() if first[one] != choice})
+
+
+def aliases_in(trials: Iterable[Trial]) -> Aliases:
+    """Aliases told from a cell's trials alone: a choice that was never distilled is taken for the checkpoint t_ll."""
+    configs = (trial.config for trial in trials if isinstance(trial.config, KDConfig))
+    tried = {config.teacher for config in configs if not config.is_baseline}
+    return MappingProxyType({choice: "t_ll" for choice in TEACHERS if choice not in {*tried, "t_ll"}})
+
+
+def told(aliases: Aliases, choices: Iterable[TeacherChoice] = TEACHERS) -> str:
+    """Which of some choices are one checkpoint, in words.
+
+    >>> told({"t_llg": "t_hs"})
+    't_hs and t_llg are one checkpoint; t_ll differs'
+    """
+    groups: dict[TeacherChoice, list[str]] = {}
+    for choice in sorted(choices, key=TEACHERS.index):
+        groups.setdefault(aliases.get(choice, choice), []).append(choice)
+    alone = [names[0] for names in groups.values() if len(names) == 1]
+    parts = [f"{_and(names)} are one checkpoint" for names in groups.values() if len(names) > 1]
+    parts += [f"{_and(alone)} {'differ' if len(alone) > 1 else 'differs'}"] if alone and len(groups) > 1 else []
+    return "; ".join(parts)
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
+def canonical(config: KDConfig, *, aliases: Aliases = NO_ALIASES) -> KDConfig:
     """The one spelling of all configurations that train the same student.
 
     alpha = 0 uses no teacher, so every other knob takes its default. MSE compares raw logits, so both temperatures are
-    1. A factor of tau_t * tau_s = 1 is none. When t_hs and t_ll are the same checkpoint, that checkpoint is t_ll.
+    1. A factor of tau_t * tau_s = 1 is none. A checkpoint that several choices mean is called by the first of them.
 
     >>> canonical(KDConfig(distance="mse", tau_t=4, tau_s=4)) == KDConfig(distance="mse")
     True
@@ -37,7 +82,7 @@ def canonical(config: KDConfig, *, teachers_coincide: bool = False) -> KDConfig:
         config = replace(config, tau_t=1.0, tau_s=1.0)
     if config.tau_t * config.tau_s == 1:
         config = replace(config, scale_soft_loss="none")
-    return replace(config, teacher="t_ll") if teachers_coincide else config
+    return replace(config, teacher=aliases.get(config.teacher, config.teacher))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +108,7 @@ class Space:
             raise BadArgument("alphas of a space must be above 0: alpha = 0 is the baseline that every study includes")
         self.configs()  # every combination checks itself
 
-    def configs(self, *, teachers_coincide: bool = False) -> tuple[KDConfig, ...]:
+    def configs(self, *, aliases: Aliases = NO_ALIASES) -> tuple[KDConfig, ...]:
         """All canonical configurations, the default-most first, without repetition (24 by default)."""
         grid = product(self.distances, self.teachers, self.teacher_temperatures, self.student_temperatures, self.alphas)
         made = (
@@ -77,7 +122,11 @@ class Space:
             )
             for distance, teacher, tau_t, tau_s, alpha in grid
         )
-        return tuple(dict.fromkeys(canonical(config, teachers_coincide=teachers_coincide) for config in made))
+        return tuple(dict.fromkeys(canonical(config, aliases=aliases) for config in made))
+
+    def without(self, aliases: Aliases) -> Space:
+        """The same space in which every teacher has one name."""
+        return replace(self, teachers=tuple(dict.fromkeys(aliases.get(one, one) for one in self.teachers)))
 
     def default(self) -> KDConfig:
         """The configuration of this space nearest to the safe default; knobs the space lacks take its first value."""
@@ -97,13 +146,13 @@ GREEDY_ORDER: Final = ("distance", "teacher", "temperatures", "alpha")
 """The order in which greedy search walks the knobs; the paper does not publish its own."""
 
 
-def alternatives(config: KDConfig, knob: str, space: Space, *, teachers_coincide: bool = False) -> Iterator[KDConfig]:
+def alternatives(config: KDConfig, knob: str, space: Space, *, aliases: Aliases = NO_ALIASES) -> Iterator[KDConfig]:
     """Configurations of `space` that differ from `config` in this one knob (both temperatures count as one).
 
     When the distance changes, temperatures do not carry over to MSE, and come back at the space's default.
     """
-    configs = space.configs(teachers_coincide=teachers_coincide)
-    here = canonical(config, teachers_coincide=teachers_coincide)
+    configs = space.configs(aliases=aliases)
+    here = canonical(config, aliases=aliases)
     held = {"distance": ("alpha", "teacher"), "teacher": ("alpha", "distance", "tau_t", "tau_s")}
     held |= {"temperatures": ("alpha", "distance", "teacher"), "alpha": ("distance", "teacher", "tau_t", "tau_s")}
     if knob not in held:

@@ -18,7 +18,7 @@ from kdrec.checks import decoded_toml
 from kdrec.errors import BadArgument, DataError, did_you_mean
 from kdrec.space import Space, canonical
 from kdrec.training import AUTO, Budget, StudentTraining, TeacherTraining
-from kdrec.types import TRUSTS, KDConfig, TrustDefault, check_name
+from kdrec.types import TEACHERS, TRUSTS, KDConfig, TeacherChoice, TrustDefault, check_name
 
 Strategy = Literal["greedy", "full", "suggested", "listed"]
 STRATEGIES: tuple[Strategy, ...] = ("greedy", "full", "suggested", "listed")
@@ -165,6 +165,12 @@ class Study:
         for override in self.overrides:
             rows = replace(rows, **override.rows) if override.task == task else rows
         return rows
+
+    @property
+    def teacher_choices(self) -> tuple[TeacherChoice, ...]:
+        """Choices of a teacher that this study may distil: those of the paper, and what it names besides."""
+        named = {*self.space.teachers, *(config.teacher for config in self.configs), "t_ll", "t_hs"}
+        return tuple(choice for choice in TEACHERS if choice in named)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any], *, where: str = "study") -> Self:

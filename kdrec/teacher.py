@@ -1,16 +1,17 @@
-"""The teacher of a task: fine-tuned with a trace, chosen by score (t_hs) and by loss (t_ll), asked once for its logits.
+"""The teacher of a task: fine-tuned with a trace, chosen by score, by loss or by both, asked once for its logits.
 
 Every evaluated checkpoint of every fine-tuning run (learning rates x seeds x evaluation points) is a candidate.
-`select` is a pure function of the recorded trace; only the weights of the candidates it would choose are ever on disk,
-named by their hash.
+`select` is a pure function of the recorded trace. On disk, named by their hash, are the weights of the candidates that
+it may still choose (`may_be_chosen`), and at the end of those that it chose.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -25,10 +26,12 @@ from kdrec.checkpoints import Checkpoint
 from kdrec.errors import CorruptFile, KdrecError
 from kdrec.signals import TeacherSignal, signal_key
 from kdrec.sources import atomic_write, mark_used, sha256_file
+from kdrec.space import Aliases, aliases_of
 from kdrec.tasks import grader
 from kdrec.training import IDENTITY_VERSION, identity
 from kdrec.types import (
     BASELINE_CONFIG,
+    TEACHERS,
     Candidate,
     Encoded,
     FineTuning,
@@ -45,19 +48,19 @@ TRACE: Final = "trace.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The two checkpoints a student may learn from; often one and the same."""
+    """The checkpoints a student may learn from; often one and the same."""
 
-    t_hs: Candidate
     t_ll: Candidate
+    t_hs: Candidate
+    t_llg: Candidate
     still_improving: bool | None = None
     """Whether the run of t_hs still improved when it ended; None where that cannot be told."""
     ending: str = ""
     """Why that run ended (`FineTuning`); empty where it was not recorded."""
 
-    @property
-    def coincide(self) -> bool:
-        """Whether both names mean the same weights."""
-        return self.t_hs.checkpoint == self.t_ll.checkpoint
+    def of(self, choice: TeacherChoice) -> Candidate:
+        """The chosen candidate."""
+        return {"t_ll": self.t_ll, "t_hs": self.t_hs, "t_llg": self.t_llg}[choice]
 
     def warning(self, task: str) -> str:
         """What to say of a teacher that was still improving when it stopped."""
@@ -69,19 +72,59 @@ class Selection:
 
     def checkpoint(self, choice: TeacherChoice) -> str:
         """SHA-256 of the chosen weights."""
-        return (self.t_hs if choice == "t_hs" else self.t_ll).checkpoint
+        return self.of(choice).checkpoint
+
+    @property
+    def checkpoints(self) -> frozenset[str]:
+        """SHA-256 of all weights that are chosen."""
+        return frozenset(map(self.checkpoint, TEACHERS))
+
+    @property
+    def aliases(self) -> Aliases:
+        """Which choices are the same weights."""
+        return aliases_of({choice: self.checkpoint(choice) for choice in TEACHERS})
 
 
 def select(trace: Sequence[Candidate], runs: Sequence[FineTuning] = ()) -> Selection:
-    """Highest validation score and lowest validation loss of a trace; ties go to the earlier candidate.
+    """Choose from a trace: t_ll has the lowest validation loss, t_hs the highest validation score.
 
-    `runs` are the finished fine-tuning runs, which tell whether the teacher was still improving.
+    t_llg, the guarded one, has the lowest loss among candidates whose score is within one standard error of the
+    highest: loss alone may pick a checkpoint from long before the score has risen. Ties go to the earlier candidate.
+    Where any candidate has no standard error, as in traces of earlier versions, t_llg is t_ll. `runs` are the finished
+    fine-tuning runs, which tell whether the teacher was still improving.
     """
-    t_hs, t_ll = max(trace, key=lambda c: c.score), min(trace, key=lambda c: c.loss)
+    t_ll, t_hs = min(trace, key=lambda c: c.loss), max(trace, key=lambda c: c.score)
+    t_llg = t_ll
+    if is_guarded(trace) and t_hs.score_se is not None:
+        floor = t_hs.score - t_hs.score_se
+        t_llg = min((c for c in trace if c.score >= floor), key=lambda c: c.loss)
     made = next((run for run in runs if (run.learning_rate, run.seed) == (t_hs.learning_rate, t_hs.seed)), None)
-    if made is None:
-        return Selection(t_hs=t_hs, t_ll=t_ll)
-    return Selection(t_hs=t_hs, t_ll=t_ll, still_improving=made.still_improving, ending=made.ending)
+    chosen = Selection(t_ll=t_ll, t_hs=t_hs, t_llg=t_llg)
+    return chosen if made is None else replace(chosen, still_improving=made.still_improving, ending=made.ending)
+
+
+def is_guarded(trace: Sequence[Candidate]) -> bool:
+    """Whether the standard error of every score is known, so that t_llg is one of its own."""
+    return all(candidate.score_se is not None for candidate in trace)
+
+
+def may_be_chosen(trace: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Candidates that `select` chooses from this trace or may choose from a longer one that begins with it.
+
+    t_hs and t_ll can only lose their place, but the score that t_llg must reach moves both ways: any candidate may be
+    next of which no other has at least its score and a lower loss (or an equal one, and came earlier).
+    """
+    if not trace:
+        return ()
+    chosen = select(trace)
+    kept = {id(chosen.t_ll), id(chosen.t_hs)}
+    if is_guarded(trace):
+        highest = -math.inf
+        for candidate in sorted(trace, key=lambda c: c.loss):  # stable: of equal losses the earlier first
+            if candidate.score > highest:
+                kept.add(id(candidate))
+                highest = candidate.score
+    return tuple(candidate for candidate in trace if id(candidate) in kept)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -149,8 +192,9 @@ def fine_tune(
     while following := next_run(pupil, training, record):
         before_run(following)
         _run(pupil, following, record, folder, accelerator, on_candidate)
+        record.complete = next_run(pupil, training, record) is None
         _write_trace(folder, record)
-        _drop_unselected(folder, record.candidates)
+        _keep_only(folder, record.wanted())
     trace, runs = tuple(record.candidates), tuple(record.runs)
     if not trace:
         raise KdrecError(f"every fine-tuning run of the teacher of {pupil.task.name!r} diverged: lower its rates")
@@ -247,7 +291,7 @@ def fine_tuning(
     lesson = engine.Lesson(
         train=pupil.train,
         validation=pupil.validation,
-        grade=grader(task, task.validation, pupil.validation),
+        grade=grader(task, task.validation, pupil.validation, with_error=True),
         n_classes=len(task.labels),
         checkpoint=checkpoint or Checkpoint.none(),
     )
@@ -286,12 +330,13 @@ def _run(
                 loss=event.loss,
                 ece=event.ece,
                 checkpoint="unsaved",
+                score_se=event.score_se,
             )
-            chosen = select([*record.candidates, *made, candidate])
-            kept = candidate in (chosen.t_hs, chosen.t_ll)
+            kept = candidate in may_be_chosen([*record.candidates, *made, candidate])
             candidate = replace(candidate, checkpoint=_keep(classifier, folder) if kept else "")
             record.unfinished = [*made, candidate]
             _write_trace(folder, record)  # before the engine saves a checkpoint, from which a run would go on
+            _keep_only(folder, record.wanted())
             on_candidate(candidate)
     record.runs.append(
         FineTuning(
@@ -322,6 +367,15 @@ class Trace:
     candidates: list[Candidate] = field(default_factory=list)
     runs: list[FineTuning] = field(default_factory=list)
     unfinished: list[Candidate] = field(default_factory=list)
+    complete: bool = False
+    """Whether no run follows, so that the weights that it selects are all that is wanted."""
+
+    def wanted(self) -> frozenset[str]:
+        """SHA-256 of the weights that are selected, or may yet be."""
+        known = [*self.candidates, *self.unfinished]
+        if self.complete and known:
+            return select(known).checkpoints
+        return frozenset(candidate.checkpoint for candidate in may_be_chosen(known))
 
     def as_runs(self) -> list[autotune.Run]:
         """The finished runs, each with its best evaluation."""
@@ -360,11 +414,12 @@ def parse_trace(content: bytes) -> Trace:
         raise ValueError("content and recorded hash differ")
     candidates = [Candidate(**row) for row in record["candidates"]]
     if "runs" not in record:
-        return Trace(candidates=candidates, runs=_older_runs(candidates, int(record["finished_runs"])))
+        return Trace(candidates=candidates, runs=_older_runs(candidates, int(record["finished_runs"])), complete=True)
     return Trace(
         candidates=candidates,
         runs=[FineTuning(**row) for row in record["runs"]],
         unfinished=[Candidate(**row) for row in record["unfinished"]],
+        complete=bool(record["complete"]),
     )
 
 
@@ -392,14 +447,11 @@ def _older_runs(candidates: Sequence[Candidate], n_done: int) -> list[FineTuning
 def _read_trace(folder: Path) -> Trace:
     """The trace; a damaged one, or one whose weights are gone or changed, counts as none."""
     record = recorded_trace(folder)
-    known = [*record.candidates, *record.unfinished]
-    if known:
-        chosen = select(known)
-        for checkpoint in {chosen.t_hs.checkpoint, chosen.t_ll.checkpoint}:
-            path = folder / f"{checkpoint}.safetensors"
-            if not path.exists() or sha256_file(path) != checkpoint:
-                path.unlink(missing_ok=True)
-                return Trace()
+    for checkpoint in record.wanted():
+        path = folder / f"{checkpoint}.safetensors"
+        if not path.exists() or sha256_file(path) != checkpoint:
+            path.unlink(missing_ok=True)
+            return Trace()
     return record
 
 
@@ -409,6 +461,7 @@ def _write_trace(folder: Path, trace: Trace) -> None:
         "candidates": [asdict(candidate) for candidate in trace.candidates],
         "runs": [asdict(run) for run in trace.runs],
         "unfinished": [asdict(candidate) for candidate in trace.unfinished],
+        "complete": trace.complete,
     }
     record["sha256"] = _record_hash(record)
     atomic_write(folder / TRACE, json.dumps(record, indent=1).encode())
@@ -418,10 +471,8 @@ def _record_hash(record: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
-def _drop_unselected(folder: Path, trace: Sequence[Candidate]) -> None:
-    if not trace:
-        return
-    chosen = select(trace)
+def _keep_only(folder: Path, checkpoints: Collection[str]) -> None:
+    """Delete the other weights of a teacher."""
     for path in folder.glob("*.safetensors"):
-        if path.stem not in (chosen.t_hs.checkpoint, chosen.t_ll.checkpoint):
+        if path.stem not in checkpoints:
             path.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from kdrec.checks import count, is_unicode, number, one_of
 from kdrec.config import BASELINE_CONFIG as BASELINE_CONFIG
 from kdrec.config import DEFAULT_CONFIG as DEFAULT_CONFIG
 from kdrec.config import KNOBS as KNOBS
+from kdrec.config import TEACHERS as TEACHERS
 from kdrec.config import Configuration as Configuration
 from kdrec.config import Distance as Distance
 from kdrec.config import KDConfig as KDConfig
@@ -102,6 +103,8 @@ class Candidate:
     ece: float
     checkpoint: str
     """SHA-256 of the weights; empty when they were beaten on both counts when seen, and so never kept."""
+    score_se: float | None = None
+    """Standard error of the score over validation rows, in points; None in traces of earlier versions."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -115,7 +115,7 @@ def test_a_study_is_read_back_as_it_was_recorded(home: Home) -> None:
     assert (cell.task, cell.student, cell.features, cell.done) == (TASK, "small", FEATURES, False)
     assert (cell.training["learning_rate"], cell.rows) == (6e-4, {"train": 600, "test": 80})
     assert (teacher.task, teacher.card, list(teacher.candidates)) == (TASK, "minilm", CANDIDATES)
-    assert (teacher.t_ll, teacher.t_hs, teacher.coincide) == (*CANDIDATES, False)
+    assert (teacher.t_ll, teacher.t_hs, teacher.t_llg, teacher.aliases) == (*CANDIDATES, None, {})
 
 
 def test_a_cell_has_the_trials_that_its_study_found_and_none_of_another_training(home: Home) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdrec.search import STRATEGIES, Proposal, full, greedy, listed, standing, suggested
-from kdrec.space import DEFAULT_SPACE, Space
+from kdrec.space import DEFAULT_SPACE, Aliases, Space
 from kdrec.types import DEFAULT_CONFIG, KDConfig, TaskFeatures, Trial
 
 Score = float | None
@@ -150,15 +150,15 @@ def test_greedy_sees_no_test_score():
 @given(
     scores=st.lists(st.sampled_from([None, 70.0, 71.0, 80.0]), min_size=24, max_size=24),
     losses=st.lists(st.sampled_from([0.5, 1.0]), min_size=24, max_size=24),
-    coincide=st.booleans(),
+    aliases=st.sampled_from([{}, {"t_hs": "t_ll"}]),
 )
-def test_laws_of_greedy_on_any_table(scores: list[Score], losses: list[float], coincide: bool):
+def test_laws_of_greedy_on_any_table(scores: list[Score], losses: list[float], aliases: Aliases):
     configs = DEFAULT_SPACE.configs()
     score, loss = dict(zip(configs, scores, strict=True)), dict(zip(configs, losses, strict=True))
     table = Table(score.__getitem__, loss.__getitem__)
-    found = greedy(DEFAULT_SPACE, table, teachers_coincide=coincide)
+    found = greedy(DEFAULT_SPACE, table, aliases=aliases)
     assert len(set(table.asked)) == len(table.asked), "each configuration is evaluated once"
-    assert set(table.asked) <= set(DEFAULT_SPACE.configs(teachers_coincide=coincide))
+    assert set(table.asked) <= set(DEFAULT_SPACE.configs(aliases=aliases))
     assert found.best in table.asked
     assert found.path[-1].kept == found.best
     ranks = [
@@ -181,7 +181,7 @@ def test_full_tries_the_whole_grid_once_and_keeps_the_best():
     assert found.path[0].reason == "moved: +1.00 points on validation"
     assert full(DEFAULT_SPACE, Table(lambda config: 80.0)).best == DEFAULT_CONFIG
     coinciding = Table(lambda config: 80.0)
-    full(DEFAULT_SPACE, coinciding, teachers_coincide=True)
+    full(DEFAULT_SPACE, coinciding, aliases={"t_hs": "t_ll"})
     assert len(coinciding.asked) == 12
 
 
@@ -215,14 +215,14 @@ def test_suggested_ends_when_nothing_new_is_asked_for():
         return Proposal(configs=(again,), stop=False, reason="more", best=MSE)
 
     table = Table(lambda config: 80.0)
-    found = suggested(DEFAULT_SPACE, table, propose, teachers_coincide=True)
+    found = suggested(DEFAULT_SPACE, table, propose, aliases={"t_hs": "t_ll"})
     assert table.asked == [MSE]
     assert found.best == MSE
 
     def renamed(configs: Sequence[KDConfig]) -> list[Trial]:
         return [trial(DEFAULT_CONFIG, 80.0) for _ in configs]
 
-    assert len(suggested(DEFAULT_SPACE, renamed, propose, teachers_coincide=True).trials) == 1
+    assert len(suggested(DEFAULT_SPACE, renamed, propose, aliases={"t_hs": "t_ll"}).trials) == 1
 
 
 def test_listed_tries_the_list_once_and_keeps_the_best_on_validation():
@@ -238,7 +238,7 @@ def test_listed_tries_the_list_once_and_keeps_the_best_on_validation():
     assert found.best == KDConfig(tau_t=4)
     assert [(step.tried, step.reason) for step in found.path] == [(configs, "moved: +10.00 points on validation")]
     coinciding = Table(lambda config: 80.0)
-    assert listed(DEFAULT_SPACE, coinciding, propose, teachers_coincide=True).best == DEFAULT_CONFIG
+    assert listed(DEFAULT_SPACE, coinciding, propose, aliases={"t_hs": "t_ll"}).best == DEFAULT_CONFIG
     assert coinciding.asked == [DEFAULT_CONFIG, MSE, KDConfig(tau_t=4)]
 
 
@@ -249,7 +249,7 @@ def test_strategies_have_one_signature(name: str):
         SMALL,
         table,
         lambda trials: Proposal(configs=(DEFAULT_CONFIG,), stop=bool(trials), reason="", best=DEFAULT_CONFIG),
-        teachers_coincide=True,
+        aliases={"t_hs": "t_ll"},
     )
     assert found.best == DEFAULT_CONFIG
     assert [t.config for t in found.trials] == table.asked

@@ -39,7 +39,6 @@ PROVENANCE = Provenance(
             licence="CC0",
             rows={"train": 3000, "validation": 400, "test": 500},
             teacher="minilm",
-            coincide=True,
             t_ll=CHOSEN,
             t_hs=CHOSEN,
             training={"small": {"epochs": 4}},

@@ -9,14 +9,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdrec.errors import BadArgument, DataError
-from kdrec.space import DEFAULT_SPACE, GREEDY_ORDER, Space, alternatives, canonical, check_one_space
-from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, KDConfig, Settings, TaskFeatures, Trial
+from kdrec.space import (
+    DEFAULT_SPACE,
+    GREEDY_ORDER,
+    Aliases,
+    Space,
+    aliases_in,
+    aliases_of,
+    alternatives,
+    canonical,
+    check_one_space,
+    told,
+)
+from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, TEACHERS, KDConfig, Settings, TaskFeatures, Trial
+
+ALIASES = [aliases_of(dict(zip(TEACHERS, weights, strict=True))) for weights in ("aaa", "aab", "aba", "abb", "abc")]
+"""All that three choices can be."""
 
 configs = st.builds(
     KDConfig,
     alpha=st.sampled_from([0, 0.25, 0.5, 1]),
     distance=st.sampled_from(["ce", "mse"]),
-    teacher=st.sampled_from(["t_hs", "t_ll"]),
+    teacher=st.sampled_from(TEACHERS),
     tau_t=st.sampled_from([0.5, 1, 2, 4]),
     tau_s=st.sampled_from([0.5, 1, 2, 4]),
     scale_soft_loss=st.sampled_from(["none", "tau_t*tau_s"]),
@@ -31,7 +45,7 @@ spaces = st.builds(
     Space,
     alphas=some(0.25, 0.5, 1.0),
     distances=some("ce", "mse"),
-    teachers=some("t_ll", "t_hs"),
+    teachers=some(*TEACHERS),
     teacher_temperatures=some(0.5, 1.0, 2.0, 4.0),
     student_temperatures=some("1", "tau_t"),
     scale_soft_loss=st.sampled_from(["none", "tau_t*tau_s"]),
@@ -45,13 +59,13 @@ def test_the_default_space_has_24_canonical_configurations():
     # 2 alphas x 2 teachers x (ce: (1,1) (2,1) (2,2) (4,1) (4,4); mse: (1,1))
     assert {(c.tau_t, c.tau_s) for c in made if c.distance == "ce"} == {(1, 1), (2, 1), (2, 2), (4, 1), (4, 4)}
     assert len([c for c in made if c.distance == "mse"]) == 4
-    assert len(DEFAULT_SPACE.configs(teachers_coincide=True)) == 12
+    assert len(DEFAULT_SPACE.configs(aliases={"t_hs": "t_ll"})) == 12
 
 
-@given(config=configs, coincide=st.booleans())
-def test_canonical_is_idempotent(config: KDConfig, coincide: bool):
-    once = canonical(config, teachers_coincide=coincide)
-    assert canonical(once, teachers_coincide=coincide) == once
+@given(config=configs, aliases=st.sampled_from(ALIASES))
+def test_canonical_is_idempotent(config: KDConfig, aliases: Aliases):
+    once = canonical(config, aliases=aliases)
+    assert canonical(once, aliases=aliases) == once
 
 
 @pytest.mark.parametrize(
@@ -71,20 +85,51 @@ def test_canonical_worked_examples(config: KDConfig, expected: KDConfig):
 
 
 def test_one_checkpoint_under_two_names_is_one_configuration():
-    assert canonical(KDConfig(teacher="t_hs"), teachers_coincide=True) == KDConfig(teacher="t_ll")
+    assert canonical(KDConfig(teacher="t_hs"), aliases={"t_hs": "t_ll"}) == KDConfig(teacher="t_ll")
+    assert canonical(KDConfig(teacher="t_llg"), aliases={"t_llg": "t_hs"}) == KDConfig(teacher="t_hs")
 
 
-@given(space=spaces, coincide=st.booleans())
-def test_a_space_holds_distinct_canonical_configurations_and_its_default(space: Space, coincide: bool):
-    made = space.configs(teachers_coincide=coincide)
+@pytest.mark.parametrize(
+    ("weights", "aliases", "words"),
+    [
+        ("aaa", {"t_hs": "t_ll", "t_llg": "t_ll"}, "t_ll, t_hs and t_llg are one checkpoint"),
+        ("aab", {"t_hs": "t_ll"}, "t_ll and t_hs are one checkpoint; t_llg differs"),
+        ("aba", {"t_llg": "t_ll"}, "t_ll and t_llg are one checkpoint; t_hs differs"),
+        ("abb", {"t_llg": "t_hs"}, "t_hs and t_llg are one checkpoint; t_ll differs"),
+        ("abc", {}, "t_ll, t_hs and t_llg differ"),
+    ],
+)
+def test_a_checkpoint_is_called_by_the_first_choice_that_means_it(weights: str, aliases: Aliases, words: str):
+    found = aliases_of(dict(zip(TEACHERS, weights, strict=True)))
+    assert found == aliases
+    assert told(found) == words
+    asked = Space(teachers=TEACHERS)
+    assert len(asked.configs(aliases=found)) == len(asked.without(found).configs()) == 12 * len(set(weights))
+
+
+def test_what_is_told_names_the_choices_asked_about_alone():
+    assert told({"t_hs": "t_ll", "t_llg": "t_ll"}, ("t_ll", "t_hs")) == "t_ll and t_hs are one checkpoint"
+    assert told({"t_llg": "t_hs"}, ("t_hs", "t_ll")) == "t_ll and t_hs differ"
+    assert told({}, ("t_ll",)) == ""
+
+
+def test_a_choice_that_was_never_distilled_is_taken_for_t_ll():
+    assert aliases_in(tried("a", KDConfig(), KDConfig(alpha=0, teacher="t_hs"))) == {"t_hs": "t_ll", "t_llg": "t_ll"}
+    assert aliases_in(tried("a", KDConfig(teacher="t_hs"))) == {"t_llg": "t_ll"}
+    assert aliases_in(tried("a", *map(lambda one: KDConfig(teacher=one), TEACHERS))) == {}
+
+
+@given(space=spaces, aliases=st.sampled_from(ALIASES))
+def test_a_space_holds_distinct_canonical_configurations_and_its_default(space: Space, aliases: Aliases):
+    made = space.configs(aliases=aliases)
     assert len(set(made)) == len(made)
-    assert all(canonical(config, teachers_coincide=coincide) == config for config in made)
-    assert canonical(space.default(), teachers_coincide=coincide) in made
+    assert all(canonical(config, aliases=aliases) == config for config in made)
+    assert canonical(space.default(), aliases=aliases) in made
 
 
-@given(space=spaces, coincide=st.booleans(), data=st.data())
-def test_alternatives_are_members_that_differ_in_the_knob_alone(space: Space, coincide: bool, data: st.DataObject):
-    made = space.configs(teachers_coincide=coincide)
+@given(space=spaces, aliases=st.sampled_from(ALIASES), data=st.data())
+def test_alternatives_are_members_that_differ_in_the_knob_alone(space: Space, aliases: Aliases, data: st.DataObject):
+    made = space.configs(aliases=aliases)
     here = data.draw(st.sampled_from(made))
     free = {
         "distance": {"distance", "tau_t", "tau_s", "scale_soft_loss"},
@@ -93,7 +138,7 @@ def test_alternatives_are_members_that_differ_in_the_knob_alone(space: Space, co
         "alpha": {"alpha"},
     }
     for knob in GREEDY_ORDER:
-        others = list(alternatives(here, knob, space, teachers_coincide=coincide))
+        others = list(alternatives(here, knob, space, aliases=aliases))
         assert len(set(others)) == len(others)
         for other in others:
             assert other in made
@@ -126,7 +171,7 @@ def test_alternatives_of_the_default_by_hand():
     assert others("temperatures") == [KDConfig(tau_t=t, tau_s=s) for t, s in ((2, 1), (2, 2), (4, 1), (4, 4))]
     assert others("temperatures", KDConfig(distance="mse")) == []
     assert others("distance", KDConfig(distance="mse", alpha=1)) == [KDConfig(alpha=1)]
-    assert list(alternatives(DEFAULT_CONFIG, "teacher", DEFAULT_SPACE, teachers_coincide=True)) == []
+    assert list(alternatives(DEFAULT_CONFIG, "teacher", DEFAULT_SPACE, aliases={"t_hs": "t_ll"})) == []
 
 
 @pytest.mark.parametrize(

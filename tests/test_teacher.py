@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tiny_models import card_of, keyword_split, task_of, write_encoder
 from transformers import AutoModelForSequenceClassification
@@ -18,8 +21,8 @@ from transformers import AutoModelForSequenceClassification
 from kdrec import engine, teacher
 from kdrec.errors import KdrecError
 from kdrec.signals import TeacherSignal
-from kdrec.teacher import Pupil, Teacher, fine_tune, live_logits, select, teacher_signal
-from kdrec.types import Candidate, TeacherTraining
+from kdrec.teacher import Pupil, Teacher, fine_tune, live_logits, may_be_chosen, select, teacher_signal
+from kdrec.types import TEACHERS, Candidate, TeacherTraining, Training
 
 CPU = engine.make_accelerator(device="cpu")
 TRAINING = TeacherTraining(learning_rates=(3e-3, 1e-2), epochs=3, batch_size=8, evaluations_per_epoch=2)
@@ -71,12 +74,125 @@ def test_selection_by_hand(trace: list[tuple[float, float]], t_hs: int, t_ll: in
     chosen = select(candidates)
     assert chosen.t_hs is candidates[t_hs]
     assert chosen.t_ll is candidates[t_ll]
-    assert chosen.coincide == (t_hs == t_ll)
+    assert ("t_hs" in chosen.aliases) == (t_hs == t_ll)
+    assert chosen.t_llg is chosen.t_ll, "a trace without standard errors knows no guard"
     assert chosen.checkpoint("t_hs") == f"c{t_hs}"
     assert chosen.checkpoint("t_ll") == f"c{t_ll}"
 
 
+@pytest.mark.parametrize(
+    ("trace", "t_llg"),
+    [
+        ([(13, 0.30, 1), (37, 0.35, 2), (36, 0.34, 2), (35.1, 0.33, 2), (34, 0.31, 2)], 3),
+        ([(80, 0.5, 0), (85, 0.7, 0), (84, 0.4, 0)], 1),
+        ([(80, 0.5, 9), (85, 0.7, 9), (84, 0.4, 9)], 2),
+        ([(80, 0.5, 9), (85, 0.7, 4), (84, 0.6, 0), (81, 0.6, 9)], 2),
+        ([(83, 0.5, 1), (85, 0.5, 2), (85, 0.5, 1)], 0),
+        ([(70, 0.5, 0), (70, 0.5, 0)], 0),
+    ],
+    ids=["loss rises before the score", "no error is t_hs", "within is t_ll", "the best one's error", "ties", "equal"],
+)
+def test_guarded_selection_by_hand(trace: list[tuple[float, float, float]], t_llg: int):
+    """Lowest loss among those within one standard error, the best one's, of the highest score."""
+    candidates = [
+        replace(candidate(step, score, loss), score_se=error) for step, (score, loss, error) in enumerate(trace)
+    ]
+    assert select(candidates).t_llg is candidates[t_llg]
+
+
+def test_guarded_selection_is_t_ll_where_an_error_is_missing():
+    trace = [replace(candidate(0, 13, 0.3), score_se=1.0), candidate(1, 37, 0.35)]
+    assert select(trace).t_llg is trace[0]
+    assert not teacher.is_guarded(trace)
+
+
+measured = st.tuples(
+    st.sampled_from([10.0, 20.0, 30.0, 40.0, 50.0]),
+    st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5]),
+    st.one_of(st.sampled_from([0.0, 10.0, 20.0, 100.0]), st.none()),
+)
+
+
+@given(errors=st.booleans(), trace=st.lists(measured, min_size=1, max_size=12))
+def test_what_is_selected_was_kept_from_when_it_was_seen(errors: bool, trace: list[tuple[float, float, float | None]]):
+    """Whatever the trace, also where it begins without standard errors and goes on with them."""
+    whole = [
+        replace(candidate(step, score, loss), score_se=5.0 if errors and error is None else error)
+        for step, (score, loss, error) in enumerate(trace)
+    ]
+    kept: set[Candidate] = set()
+    for n in range(1, len(whole) + 1):
+        wanted = set(may_be_chosen(whole[:n]))
+        kept = (kept | {whole[n - 1]}) & wanted  # what was let go does not come back
+        assert kept == wanted
+        chosen = select(whole[:n])
+        assert {chosen.t_ll, chosen.t_hs, chosen.t_llg} <= kept
+    assert may_be_chosen(()) == ()
+
+
 # Fine-tuning
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Scripted:
+    """In place of a classifier: other weights at every evaluation."""
+
+    def __init__(self) -> None:
+        self.n = 0.0
+
+    def full_state(self) -> dict[str, torch.Tensor]:
+        return {"w": torch.tensor([self.n])}
+
+
+@given(runs=st.lists(st.lists(measured, max_size=5), min_size=1, max_size=3).filter(any), stop=st.integers(0, 9))
+@settings(max_examples=40, deadline=None)
+def test_selected_weights_are_on_disk_at_every_moment(
+    pupil: Pupil, tmp_path_factory: pytest.TempPathFactory, runs: list[list[tuple[float, float, Any]]], stop: int
+):
+    """Whatever is measured, and wherever the stage is interrupted once: at its end the selected and no others."""
+    folder = tmp_path_factory.mktemp("any")
+    training = TeacherTraining(learning_rates=tuple(1e-4 * (n + 1) for n in range(len(runs))))
+    seen: list[Candidate] = []
+
+    def scripted(pupil: Pupil, run: Training, accelerator: Any) -> tuple[Any, Any]:
+        made, number = Scripted(), training.learning_rates.index(run.learning_rate)
+
+        def events() -> Any:
+            for step, (score, loss, error) in enumerate(runs[number]):
+                made.n = 100.0 * number + step
+                yield engine.Evaluation(
+                    step=step, epoch=step, score=score, loss=loss, ece=0.1, is_best=False, score_se=error
+                )
+
+        return made, events()
+
+    def check(made: Candidate) -> None:
+        if len(seen) == stop:
+            seen.append(made)
+            raise Interrupted
+        seen.append(made)
+        done, _ = teacher.recorded_trace(folder)
+        trace = [*done, *(one for one in seen[-5:] if one.learning_rate == made.learning_rate)]
+        assert {f"{checkpoint}.safetensors" for checkpoint in select(trace).checkpoints} <= {
+            path.name for path in folder.iterdir()
+        }
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(teacher, "fine_tuning", scripted)
+        with suppress(Interrupted):
+            fine_tune(pupil, training, folder, CPU, check)
+        n_before = len(seen)
+        done = fine_tune(pupil, training, folder, CPU, seen.append)
+    assert len(seen) - n_before <= sum(map(len, runs))
+    assert [(c.score, c.loss, c.score_se) for c in done.trace] == [one for run in runs for one in run]
+    assert {path.stem for path in folder.glob("*.safetensors")} == select(done.trace).checkpoints
+    for choice in TEACHERS:
+        weights = load_file(done.weights(choice))["w"].item()
+        place = [100 * number + step for number, run in enumerate(runs) for step in range(len(run))].index(int(weights))
+        assert done.trace[place].checkpoint == done.selection.checkpoint(choice)
 
 
 def test_trace_holds_every_evaluated_checkpoint_in_order(made: Teacher):
@@ -86,14 +202,14 @@ def test_trace_holds_every_evaluated_checkpoint_in_order(made: Teacher):
     ]
     assert [c.epoch for c in made.trace] == [c.step / 5 for c in made.trace]
     assert made.selection == select(made.trace, made.runs)
-    assert not made.selection.coincide, "what follows is about two checkpoints"
+    assert "t_hs" not in made.selection.aliases, "what follows is about two checkpoints"
 
 
 def test_only_selected_weights_are_on_disk_each_named_by_its_hash(made: Teacher):
     files = {path.name for path in made.folder.iterdir()}
-    chosen = {made.selection.checkpoint(choice) for choice in ("t_hs", "t_ll")}
+    chosen = {made.selection.checkpoint(choice) for choice in TEACHERS}
     assert files == {"trace.json"} | {f"{checkpoint}.safetensors" for checkpoint in chosen}
-    for choice in ("t_hs", "t_ll"):
+    for choice in TEACHERS:
         data = made.weights(choice).read_bytes()
         assert hashlib.sha256(data).hexdigest() == made.selection.checkpoint(choice)
 
@@ -121,10 +237,6 @@ def test_a_finished_teacher_is_read_and_not_made_again(pupil: Pupil, made: Teach
     assert not seen
     assert again.trace == made.trace
     assert again.selection == made.selection
-
-
-class Interrupted(Exception):
-    pass
 
 
 @pytest.mark.parametrize("after", [1, 6, 9])
@@ -318,7 +430,7 @@ def test_one_checkpoint_under_two_names_is_one_file_and_one_pass(
 ):
     t_hs = made.selection.t_hs
     same = replace(made, selection=replace(made.selection, t_ll=t_hs))
-    assert same.selection.coincide
+    assert same.selection.aliases["t_hs"] == "t_ll"
     signals = [teacher_signal(pupil, same, choice, tmp_path, CPU, 64) for choice in ("t_ll", "t_hs")]
     assert signals[0].key == signals[1].key
     assert len(list(tmp_path.iterdir())) == len(passes) == 1

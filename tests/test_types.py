@@ -177,7 +177,7 @@ def test_a_row_without_a_needed_value_is_refused_and_never_filled_with_a_default
         (lambda: KDConfig(tau_t=0), "tau_t must be in (0, inf), got 0"),
         (lambda: KDConfig(tau_s=float("inf")), "tau_s must be in (0, inf), got inf"),
         (lambda: KDConfig(distance="kl"), "distance must be one of ce, mse, got 'kl'"),
-        (lambda: KDConfig(teacher="best"), "teacher must be one of t_hs, t_ll, got 'best'"),
+        (lambda: KDConfig(teacher="best"), "teacher must be one of t_ll, t_hs, t_llg, got 'best'"),
         (lambda: KDConfig(scale_soft_loss=2), "scale_soft_loss must be one of none, tau_t*tau_s, got 2"),
         (lambda: KDConfig.from_params({"alpha": "1"}), "'distance' is missing"),
         (

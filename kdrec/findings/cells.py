@@ -14,7 +14,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Final, Literal, NamedTuple, TypeVar
 
-from kdrec.space import DEFAULT_SPACE, canonical
+from kdrec.space import DEFAULT_SPACE, Aliases, aliases_in, canonical
 from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, History, KDConfig, Trial
 
 Split = Literal["validation", "test"]
@@ -63,15 +63,15 @@ class Cell:
     def is_full_grid(self) -> bool:
         """Whether every configuration of the default space was tried with every seed, also where it diverged.
 
-        Where both teachers are one checkpoint, the space has one.
+        A checkpoint that several choices mean is in it once.
         """
-        whole = DEFAULT_SPACE.configs(teachers_coincide=self.coincide)
+        whole = DEFAULT_SPACE.configs(aliases=self.aliases)
         return all(set(self.seeds) <= self.runs.get(config, {}).keys() for config in whole)
 
     @property
-    def coincide(self) -> bool:
-        """Whether t_hs was never distilled: then it is the same checkpoint as t_ll, and its trials stand under t_ll."""
-        return all(config.teacher == "t_ll" for config in self.configs)
+    def aliases(self) -> Aliases:
+        """A choice that was never distilled is the same checkpoint as t_ll, and its trials stand under t_ll."""
+        return aliases_in(self.trials)
 
     def has(self, config: KDConfig, seed: int) -> bool:
         """Whether the configuration was scored with this seed on both splits."""

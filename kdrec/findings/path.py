@@ -35,7 +35,7 @@ def walk(cell: Cell, seeds: Seeds) -> SearchResult:
         wanted = set(configs)
         return [trial for trial in cell.trials if trial.config in wanted and trial.seed in seeds]
 
-    return greedy(DEFAULT_SPACE, evaluate, teachers_coincide=cell.coincide)
+    return greedy(DEFAULT_SPACE, evaluate, aliases=cell.aliases)
 
 
 def visited(cell: Cell) -> tuple[KDConfig, ...]:

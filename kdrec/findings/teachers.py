@@ -24,7 +24,7 @@ class Teachers:
 def teachers(cells: Sequence[Cell]) -> Teachers:
     """Told from the trials alone: a task without a trial of t_hs has one checkpoint under both names."""
     tasks = grouped(cells, lambda cell: cell.task)
-    same = tuple(task for task, members in tasks.items() if all(cell.coincide for cell in members))
+    same = tuple(task for task, members in tasks.items() if all("t_hs" in cell.aliases for cell in members))
     effects = tuple(
         effect
         for cell in cells

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Self, TypeVar
 
 from kdrec.errors import BadArgument, DataError, did_you_mean
+from kdrec.space import Aliases, aliases_of
+from kdrec.types import TEACHERS, TeacherChoice
 
 T = TypeVar("T")
 
@@ -42,20 +44,26 @@ class TaskFacts:
     """Examples by split."""
     teacher: str
     """Model card of the teacher."""
-    coincide: bool
-    """Whether t_hs and t_ll are one checkpoint."""
     t_ll: ChosenTeacher
     t_hs: ChosenTeacher
     training: Mapping[str, Mapping[str, float]]
     """By student: what is not a knob."""
     curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """By student: validation score after each evaluation of training on labels alone, mean over seeds."""
+    t_llg: ChosenTeacher | None = None
+    """None where it was made by an earlier version."""
 
     def __post_init__(self) -> None:
         if set(self.rows) != set(ROWS):
             raise BadArgument(
                 f"rows of task {self.task!r} must be given for {', '.join(ROWS)}, got {sorted(self.rows)}"
             )
+
+    @property
+    def aliases(self) -> Aliases:
+        """Which choices of a teacher are one checkpoint."""
+        chosen: dict[TeacherChoice, ChosenTeacher] = {"t_ll": self.t_ll, "t_hs": self.t_hs}
+        return aliases_of(chosen if self.t_llg is None else {**chosen, "t_llg": self.t_llg})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +113,11 @@ class Provenance:
 
 def _facts(values: Mapping[str, Any]) -> TaskFacts:
     where = f"the provenance of task {values.get('task')!r}"
-    chosen = {name: _made(ChosenTeacher, values.get(name, {}), f"{where}, {name}") for name in ("t_ll", "t_hs")}
+    named = [name for name in TEACHERS if name != "t_llg" or values.get(name) is not None]
+    chosen: dict[str, Any] = {name: _made(ChosenTeacher, values.get(name, {}), f"{where}, {name}") for name in named}
+    values = {
+        name: value for name, value in values.items() if name != "coincide"
+    }  # what earlier versions wrote of them
     curves = {student: tuple(curve) for student, curve in values.get("curves", {}).items()}
     return _made(TaskFacts, {**values, **chosen, "curves": curves}, where)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from kdrec import recommend
 from kdrec.outcome import CellOutcome, Outcome
 from kdrec.page.sheet import Difference, Noise, Sheet
 from kdrec.search import SearchStep
-from kdrec.space import Space
+from kdrec.space import Aliases, Space, aliases_in
 from kdrec.types import Gain, History, KDConfig, Suggestion
 
 AHEAD: Final = 8
@@ -66,15 +66,16 @@ class CellAnswer:
 
 def answers(outcome: Outcome, past: History, space: Space | None) -> Iterator[CellAnswer]:
     """Answer for every cell of a study from a history that holds its trials: two questions to the recommender each."""
-    coincide = {teacher.task: teacher.coincide for teacher in outcome.teachers}
+    aliases = {teacher.task: teacher.aliases for teacher in outcome.teachers}
     for cell in outcome.cells:
-        only_ll = all(trial.config.teacher != "t_hs" for trial in cell.trials if isinstance(trial.config, KDConfig))
-        yield _answer(cell, past, space, coincide=coincide.get(cell.task, only_ll))
+        found = aliases.get(cell.task)
+        yield _answer(cell, past, space, aliases_in(cell.trials) if found is None else found)
 
 
-def _answer(cell: CellOutcome, past: History, space: Space | None, *, coincide: bool) -> CellAnswer:
-    sheet = Sheet.of(cell, space, coincide=coincide)
-    asked = replace(sheet.space, teachers=("t_ll",)) if coincide and sheet.is_whole else space  # one of two equals
+def _answer(cell: CellOutcome, past: History, space: Space | None, aliases: Aliases) -> CellAnswer:
+    sheet = Sheet.of(cell, space, aliases=aliases)
+    some_equal = not aliases.keys().isdisjoint(sheet.space.teachers)
+    asked = sheet.space.without(aliases) if some_equal and sheet.is_whole else space
     now = recommend.suggest(past, cell.features, cell.student, space=asked)
     rest = History(tuple(t for t in past if (t.task, t.student) != (cell.task, cell.student)))
     told = cell.decisions[0].answer if cell.decisions else None

@@ -17,6 +17,7 @@ from kdrec.page.svg import CALM, CARD, DARK, INK, LIGHT, LINE, MUTED, draw
 from kdrec.page.words import beside_noise, count, cut, interval, signed
 from kdrec.plots import BLUE, VERMILLION, audit_size, paint_audit
 from kdrec.recommend.scorecard import Scorecard
+from kdrec.space import told
 from kdrec.types import Gain
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ RUN_STYLES: Final = ("-", "--", "-.", ":")
 CHOSEN: Final[dict[str, dict[str, Any]]] = {
     "t_ll": {"color": BLUE, "marker": "o", "markersize": 11, "markerfacecolor": "none", "markeredgewidth": 1.8},
     "t_hs": {"color": VERMILLION, "marker": "D", "markersize": 5.5},
+    "t_llg": {"color": DARK, "marker": "+", "markersize": 15, "markeredgewidth": 1.4},
 }
-"""A ring around a diamond where one checkpoint is both."""
+"""A ring around a diamond, under a cross, where one checkpoint is all."""
 WORSE, BETTER = ("#FAD3B8", VERMILLION), ("#BFDDF0", BLUE)
 """Of a small difference and of a large one; even the smallest that is no noise shows which it is."""
 
@@ -230,7 +232,7 @@ def _bars(axes: Axes, bought: Sequence[_Bought], size: float, colour: str, marke
 
 
 def trace(teacher: TeacherOutcome, name: str) -> Markup:
-    """Score and loss of every evaluated checkpoint over the steps of its run, with the two that were chosen."""
+    """Score and loss of every evaluated checkpoint over the steps of its run, with those that were chosen."""
     runs = sorted({(c.learning_rate, c.seed) for c in teacher.candidates})
 
     def paint(figure: Figure) -> None:
@@ -240,11 +242,13 @@ def trace(teacher: TeacherOutcome, name: str) -> Markup:
         loss.set_xlabel("step")
         figure.legend(*score.get_legend_handles_labels(), loc="outside upper left", ncols=3, columnspacing=1, **LEGEND)
 
-    same = " They are one checkpoint." if teacher.coincide else ""
+    guarded = teacher.t_llg
+    rest = f" t_llg, guarded: {guarded.loss:.3f} at step {guarded.step}, score {guarded.score:.2f}." if guarded else ""
     text = (
         f"{len(teacher.candidates)} checkpoints of {count(len(runs), 'fine-tuning run')}. t_hs, the highest score: "
         f"{teacher.t_hs.score:.2f} at step {teacher.t_hs.step}, loss {teacher.t_hs.loss:.3f}. t_ll, the lowest loss: "
-        f"{teacher.t_ll.loss:.3f} at step {teacher.t_ll.step}, score {teacher.t_ll.score:.2f}.{same}"
+        f"{teacher.t_ll.loss:.3f} at step {teacher.t_ll.step}, score {teacher.t_ll.score:.2f}.{rest} "
+        f"{told(teacher.aliases, teacher.chosen)}."
     )
     return draw(name, (360.0, 320.0), paint, title=f"Teacher of {teacher.task}: score and loss over steps", text=text)
 
@@ -259,9 +263,8 @@ def _curves(axes: Axes, teacher: TeacherOutcome, measure: str, runs: Sequence[tu
         label = f"rate {rate:g}, seed {seed}" if len(runs) > 1 else None
         style = RUN_STYLES[number % len(RUN_STYLES)]
         axes.plot(steps, values, style, color=MUTED, linewidth=1.3, marker=".", markersize=4, label=label)
-    for choice, look in CHOSEN.items():
-        chosen = getattr(teacher, choice)
-        axes.plot([chosen.step], [getattr(chosen, measure)], linestyle="none", label=choice, **look)
+    for choice, chosen in teacher.chosen.items():
+        axes.plot([chosen.step], [getattr(chosen, measure)], linestyle="none", label=choice, **CHOSEN[choice])
     axes.set_ylabel(f"validation {measure}")
     axes.margins(0.07, 0.18)
     axes.locator_params(axis="y", nbins=5)

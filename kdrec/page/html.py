@@ -20,6 +20,7 @@ from kdrec.page.answered import CellAnswer
 from kdrec.page.words import beside_noise, count, listed, printable, signed
 from kdrec.recommend.scorecard import Scorecard
 from kdrec.report import duration
+from kdrec.space import told
 from kdrec.types import KDConfig
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -69,7 +70,7 @@ def render(outcome: Outcome, answers: Sequence[CellAnswer], card: Scorecard | No
                 {
                     "task": teacher.task,
                     "card": teacher.card,
-                    "coincide": teacher.coincide,
+                    "told": told(teacher.aliases, teacher.chosen),
                     "figure": figures.trace(teacher, f"teacher-{place}"),
                     "table": tables.trace(teacher),
                 }

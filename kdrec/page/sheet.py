@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from kdrec.outcome import CellOutcome
 from kdrec.search import SearchStep, greedy, standing
-from kdrec.space import DEFAULT_SPACE, Space, canonical
+from kdrec.space import DEFAULT_SPACE, Aliases, Space, canonical
 from kdrec.types import Configuration, KDConfig, Trial
 
 Measure = Literal["val_score", "val_loss", "test_score", "seconds"]
@@ -60,21 +60,21 @@ class Sheet:
     outcome: CellOutcome
     space: Space
     default: KDConfig
-    coincide: bool
+    aliases: Aliases
     runs: Mapping[KDConfig, Mapping[int, Trial]]
 
     @classmethod
-    def of(cls, outcome: CellOutcome, space: Space | None, *, coincide: bool) -> Sheet:
+    def of(cls, outcome: CellOutcome, space: Space | None, *, aliases: Aliases) -> Sheet:
         """Sort the trials of a cell. Without a space, it is the default one; a search begins at its default."""
         runs: dict[KDConfig, dict[int, Trial]] = {}
         for trial in outcome.trials:
             if isinstance(trial.config, KDConfig):
                 runs.setdefault(trial.config, {}).setdefault(trial.seed, trial)
         space = space or DEFAULT_SPACE
-        safe = canonical(space.default(), teachers_coincide=coincide)
+        safe = canonical(space.default(), aliases=aliases)
         first = next((config for config in runs if not config.is_baseline), safe)
         default = safe if safe in runs else first
-        return cls(outcome=outcome, space=space, default=default, coincide=coincide, runs=runs)
+        return cls(outcome=outcome, space=space, default=default, aliases=aliases, runs=runs)
 
     @property
     def tried(self) -> tuple[KDConfig, ...]:
@@ -84,7 +84,7 @@ class Sheet:
     @property
     def is_whole(self) -> bool:
         """Whether all that was tried is of the space."""
-        return set(self.tried) <= set(self.space.configs(teachers_coincide=self.coincide))
+        return set(self.tried) <= set(self.space.configs(aliases=self.aliases))
 
     def mean(self, config: KDConfig, measure: Measure) -> float:
         """Mean over all seeds of a configuration; NaN when a run has none, or diverged."""
@@ -131,7 +131,7 @@ class Sheet:
         """The greedy search walked again on the recorded trials; nothing when it would need one that was not made."""
         if not self.is_whole:
             return ()
-        path = greedy(self.space, self._recorded, teachers_coincide=self.coincide).path
+        path = greedy(self.space, self._recorded, aliases=self.aliases).path
         return path if {config for step in path for config in step.tried} <= self.runs.keys() else ()
 
     @cached_property

@@ -187,7 +187,7 @@ def trace(teacher: TeacherOutcome) -> Table:
     rows = [
         (
             Value(f"{c.learning_rate:g}", c.learning_rate),
-            _word(" and ".join(name for name in ("t_hs", "t_ll") if getattr(teacher, name) == c), "strong"),
+            _word(" and ".join(name for name, chosen in teacher.chosen.items() if chosen == c), "strong"),
             _whole(c.seed),
             _whole(c.step),
             _number(c.epoch),

@@ -233,7 +233,7 @@ lowest validation loss (t_ll), and the knob does nothing."""
 noise."""
     rows = [
         (
-            task.task, "one" if task.coincide else "two",
+            task.task, "one" if "t_hs" in task.aliases else "two",
             plain(task.t_ll.score), plain(task.t_ll.loss, 3), plain(task.t_ll.ece, 3),
             f"{task.t_ll.learning_rate:g}", plain(task.t_hs.score), plain(task.t_hs.loss, 3), plain(task.t_hs.ece, 3),
             f"{task.t_hs.learning_rate:g}",

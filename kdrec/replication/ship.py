@@ -139,9 +139,9 @@ def _task(task: str, past: History, made: Made) -> TaskFacts:
         licence=known.licence if known else "unknown",
         rows=cells[0].rows,
         teacher=teacher.teacher,
-        coincide=teacher.t_ll["checkpoint"] == teacher.t_hs["checkpoint"],
         t_ll=_chosen(teacher, "t_ll"),
         t_hs=_chosen(teacher, "t_hs"),
+        t_llg=_chosen(teacher, "t_llg") if teacher.t_llg else None,
         training={cell.student: cell.training for cell in cells},
         curves={
             cell.student: tuple(round(score, CURVE_DIGITS) for score in made.curves[task, cell.student])

@@ -15,7 +15,7 @@ from kdrec.retention.items import Fate, Item, stamp
 from kdrec.retention.removal import HELD, LINK, is_held
 from kdrec.signals import checkpoint_of
 from kdrec.sources import DAY_SECONDS, is_temporary
-from kdrec.teacher import TRACE, recorded_trace, select
+from kdrec.teacher import TRACE, may_be_chosen, recorded_trace, select
 from kdrec.tracking import Recorded
 
 Verdict = tuple[Fate, str]
@@ -167,7 +167,7 @@ class Judge:
 
 @dataclass(frozen=True)
 class _Selected:
-    """Hashes of the weights that a trace selects, and what its t_ll measured."""
+    """Hashes of the weights that a trace selects or may yet select, and what its t_ll measured."""
 
     checkpoints: frozenset[str]
     measures: tuple[float, float, float] | None
@@ -186,8 +186,8 @@ def _selected(folder: Path) -> _Selected:
     if not trace or record.unfinished:  # a run at work may yet select any of its weights
         return _NOTHING
     chosen = select(trace)
-    t_ll = chosen.t_ll
-    return _Selected(frozenset((chosen.t_hs.checkpoint, t_ll.checkpoint)), (t_ll.score, t_ll.loss, t_ll.ece))
+    t_ll, wanted = chosen.t_ll, {candidate.checkpoint for candidate in may_be_chosen(trace)}
+    return _Selected(chosen.checkpoints | wanted, (t_ll.score, t_ll.loss, t_ll.ece))
 
 
 def _entries(folder: Path) -> Iterator[_Entry]:

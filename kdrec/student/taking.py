@@ -239,7 +239,7 @@ def _check_same(logits: Logits, wanted: Logits, what: str, tolerance: float) -> 
 
 def _entry(taught: Taught, saved: Saved, folder: Path, text: str) -> Entry:
     facts, task = saved.facts, taught.place.bench.task
-    default = canonical(DEFAULT_CONFIG, teachers_coincide=taught.place.bench.teacher.selection.coincide)
+    default = canonical(DEFAULT_CONFIG, aliases=taught.place.bench.teacher.selection.aliases)
     training = replace(taught.place.training, seed=facts.seed)
     return Entry(
         name=facts.name,

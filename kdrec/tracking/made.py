@@ -12,7 +12,7 @@ from typing import Any
 from kdrec.errors import StoreError
 from kdrec.tracking.ledger import Ledger
 from kdrec.tracking.runs import CELL, ROWS, STATUS, TRAINING, finished, trial_of
-from kdrec.types import KDConfig
+from kdrec.types import TEACHERS, KDConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +29,14 @@ class CellMade:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherMade:
-    """A task's teacher run: its model card, and the two chosen candidates as plain values."""
+    """A task's teacher run: its model card, and the chosen candidates as plain values."""
 
     task: str
     teacher: str
     t_ll: Mapping[str, Any]
     t_hs: Mapping[str, Any]
+    t_llg: Mapping[str, Any] | None = None
+    """None in stores of earlier versions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,5 +99,6 @@ def _cell(name: str, run: Any) -> CellMade:
 
 
 def _teacher(run: Any) -> TeacherMade:
-    chosen = {name: json.loads(run.data.tags[f"kdrec.{name}"]) for name in ("t_ll", "t_hs")}
-    return TeacherMade(task=run.data.params["task"], teacher=run.data.params["teacher"], **chosen)
+    tags, params = run.data.tags, run.data.params
+    chosen = {name: json.loads(tags[f"kdrec.{name}"]) for name in TEACHERS if f"kdrec.{name}" in tags}
+    return TeacherMade(task=params["task"], teacher=params["teacher"], **chosen)

@@ -152,7 +152,8 @@ def teacher_note(
     return "\n".join(
         [
             f"Teacher of **{escaped(task)}**, chosen from {len(candidates)} evaluated checkpoints: `t_hs` has the "
-            "highest validation score, `t_ll` the lowest validation loss; ties go to the earlier checkpoint.",
+            "highest validation score, `t_ll` the lowest validation loss, `t_llg` the lowest loss among those whose "
+            "score is within one standard error of the highest; ties go to the earlier checkpoint.",
             "",
             "| Choice | Learning rate | Seed | Epoch | Validation score | Validation loss | Calibration error |",
             "|---|--:|--:|--:|--:|--:|--:|",

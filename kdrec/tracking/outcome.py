@@ -24,7 +24,7 @@ from kdrec.tracking.runs import (
     key_of,
     trial_of,
 )
-from kdrec.types import Candidate, TaskFeatures
+from kdrec.types import TEACHERS, Candidate, TaskFeatures
 
 PAGE: Final = "report.html"
 """Artifact of the run that stands for a study."""
@@ -111,7 +111,7 @@ def _teachers(ledger: Ledger, experiment: str) -> tuple[TeacherOutcome, ...]:
 
 def _teacher(ledger: Ledger, task: str, card: str, run_id: str) -> TeacherOutcome:
     trace = _artifact(ledger, run_id, "trace.json")
-    chosen = {choice: Candidate(**trace["selection"][choice]) for choice in ("t_ll", "t_hs")}
+    chosen = {choice: Candidate(**trace["selection"][choice]) for choice in TEACHERS if choice in trace["selection"]}
     candidates = tuple(Candidate(**values) for values in trace["candidates"])
     return TeacherOutcome(task=task, card=card, candidates=candidates, **chosen)
 

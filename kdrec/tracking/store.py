@@ -286,7 +286,7 @@ class Store:
         key: str | None = None,
         runs: Sequence[FineTuning] = (),
     ) -> str:
-        """Write the trace of a task's teacher: curves of score, loss and calibration error, and the two chosen.
+        """Write the trace of a task's teacher: curves of score, loss and calibration error, and the chosen ones.
 
         Parameters
         ----------
@@ -296,7 +296,7 @@ class Store:
             Name of the task.
         candidates : sequence of Candidate
             Every evaluated checkpoint.
-        selection : mapping of {"t_hs", "t_ll"} to Candidate
+        selection : mapping of {"t_ll", "t_hs", "t_llg"} to Candidate
             What was chosen from them.
         params : mapping of str to str
             Few short params of the run.

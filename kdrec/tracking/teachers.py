@@ -1,4 +1,4 @@
-"""A teacher's run: the trace of its candidates as curves, the chosen two as metrics, all of it as one JSON artifact."""
+"""A teacher's run: the trace of its candidates as curves, the chosen as metrics, all of it as one JSON artifact."""
 
 from __future__ import annotations
 

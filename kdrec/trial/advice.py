@@ -7,12 +7,12 @@ search that is run again takes the same way.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from kdrec import recommend
 from kdrec.search import Proposal
-from kdrec.space import Space
+from kdrec.space import Aliases, Space
 from kdrec.studies import Study
 from kdrec.types import Decision, History, KDConfig, TaskFeatures, Trial, TrustDefault, trainable
 
@@ -34,15 +34,13 @@ class Adviser:
     batch: int = BATCH
 
     @classmethod
-    def of(
-        cls, study: Study, past: History, features: TaskFeatures, student: str, *, teachers_coincide: bool
-    ) -> Adviser:
-        """The adviser that a study asks for. Where both teachers are one checkpoint, it is called t_ll."""
+    def of(cls, study: Study, past: History, features: TaskFeatures, student: str, *, aliases: Aliases) -> Adviser:
+        """The adviser that a study asks for. A checkpoint has one name, whatever choices mean it."""
         return cls(
             past=past,
             features=features,
             student=student,
-            space=replace(study.space, teachers=("t_ll",)) if teachers_coincide else study.space,
+            space=study.space.without(aliases),
             trial_price=study.trial_price,
             trust_default=study.trust_default or "medium",
             batch=study.batch or BATCH,

@@ -10,15 +10,16 @@ from kdrec import catalog, encoder, history, sources
 from kdrec.autotune import expected_evaluations
 from kdrec.home import Home
 from kdrec.search import STRATEGIES, Proposal, Propose, SearchStep
-from kdrec.space import check_one_space
+from kdrec.space import check_one_space, told
 from kdrec.studies import Cell, Study
+from kdrec.teacher import is_guarded
 from kdrec.tracking import Store, cell_note, closing_note
 from kdrec.trial.advice import Adviser, decision
 from kdrec.trial.bench import Bench
 from kdrec.trial.calibrate import Calibrated, calibrate, cannot_tell
 from kdrec.trial.one import Place, run_trial
 from kdrec.trial.ranks import Ranks
-from kdrec.types import BASELINE_CONFIG, Candidate, Decision, KDConfig, Suggestion, Training, Trial
+from kdrec.types import BASELINE_CONFIG, TEACHERS, Candidate, Decision, KDConfig, Suggestion, Training, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,25 +85,25 @@ def prepare_teacher(
 
     bench.teacher = bench.make_teacher(saw)
     selection = bench.teacher.selection
-    bench.signal("t_ll")
-    bench.signal("t_hs")
+    choices = study.teacher_choices
+    for choice in choices:
+        bench.signal(choice)
     store = Store.open(home)
     store.log_teacher(
         store.experiment(study.name),
         task_name,
         bench.teacher.trace,
-        {"t_hs": selection.t_hs, "t_ll": selection.t_ll},
+        {choice: selection.of(choice) for choice in TEACHERS},
         {"task": task_name, "teacher": teacher, "epochs": str(training.epochs or "auto")},
         key=bench.teacher.key,
         runs=bench.teacher.runs,
     )
-    same = "t_hs and t_ll are one checkpoint" if selection.coincide else "t_hs and t_ll differ"
+    if "t_llg" in choices and not is_guarded(bench.teacher.trace):
+        say("this teacher is from an earlier version, which kept no standard errors: its t_llg is its t_ll")
     if selection.still_improving:
         say(selection.warning(task_name))
-    expected = max(len(seen), 1)
-    on_progress(
-        Progress(part=part, done=expected, expected=expected, message="; ".join([f"ready; {same}", *bench.left_out()]))
-    )
+    parts, n_seen = ["ready", told(selection.aliases, choices), *bench.left_out()], max(len(seen), 1)
+    on_progress(Progress(part=part, done=n_seen, expected=n_seen, message="; ".join(parts)))
 
 
 def run_cell(
@@ -130,7 +131,7 @@ class _Runner:
 
     def __init__(self, bench: Bench, cell: Cell, on_progress: OnProgress, *, keep: bool = False) -> None:
         self.study, self.on_progress, self.keep = bench.study, on_progress, keep
-        self.coincide = bench.teacher.selection.coincide
+        self.aliases = bench.teacher.selection.aliases
         student = catalog.card(cell.student)
         folder = sources.resolve(student.source, bench.home)
         encoder.check_same_tokenizer(bench.folder, folder)
@@ -206,7 +207,7 @@ class _Runner:
         propose = self._advised() if self.study.search == "suggested" else self._listed
         baseline = self.evaluate([BASELINE_CONFIG])
         strategy = STRATEGIES[self.study.search]
-        found = strategy(self.study.space, self.evaluate, propose, teachers_coincide=self.coincide)
+        found = strategy(self.study.space, self.evaluate, propose, aliases=self.aliases)
         result = CellResult(
             cell=self.place.cell,
             trials=(*baseline, *found.trials),
@@ -260,11 +261,11 @@ class _Runner:
             self._tell(f"{n_gone} trials that this search knew before are gone: it may take another way")
         # a history of other knobs is refused before anything is trained
         check_one_space(past, {f"the study {self.study.name!r}": space})
-        return Adviser.of(self.study, past, place.features, place.student.name, teachers_coincide=self.coincide)
+        return Adviser.of(self.study, past, place.features, place.student.name, aliases=self.aliases)
 
     def _guess(self) -> int:
         """Trials a search will want: the whole grid, or for greedy one pass over the knobs and half of another."""
-        grid = len(self.study.space.configs(teachers_coincide=self.coincide))
+        grid = len(self.study.space.configs(aliases=self.aliases))
         expected = {"full": grid, "listed": len(self.study.configs)}.get(self.study.search, min(grid, 11))
         return (1 + expected) * len(self.study.seeds)
 

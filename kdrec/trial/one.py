@@ -89,7 +89,7 @@ def run_trial(
     """
     bench = place.bench
     selection = bench.teacher.selection
-    config = canonical(config, teachers_coincide=selection.coincide)
+    config = canonical(config, aliases=selection.aliases)
     identity = fingerprint(
         bench.task.fingerprint,
         place.student_hash,

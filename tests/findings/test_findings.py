@@ -251,7 +251,7 @@ class TestGrids:
     def test_a_grid_that_greedy_cannot_cross(self) -> None:
         # only (alpha = 1, mse) is good; each single step towards it is worse
         good = KDConfig(alpha=1.0, distance="mse")
-        configs = DEFAULT_SPACE.configs(teachers_coincide=True)
+        configs = DEFAULT_SPACE.configs(aliases={"t_hs": "t_ll"})
         rows = {c: same(85, 85, 85) if c == good else same(80, 80, 80) if c == DEFAULT else same(79, 79, 79)
                 for c in configs}  # fmt: skip
         made = cell(rows)

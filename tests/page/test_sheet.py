@@ -14,7 +14,7 @@ from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, KDConfig
 
 
 def sheet(outcome: CellOutcome, space: Space | None = None) -> Sheet:
-    return Sheet.of(outcome, space, coincide=False)
+    return Sheet.of(outcome, space, aliases={})
 
 
 def test_a_difference_is_taken_over_the_seeds_that_both_were_scored_with() -> None:

