@@ -31,6 +31,7 @@ from kdrec.types import (
     Suggestion,
     Trial,
 )
+from kdrec.weak_teacher import weak_teacher
 
 if TYPE_CHECKING:
     from kdrec.tasks import KnownTask
@@ -77,7 +78,10 @@ def cells_table(results: Iterable[Result]) -> Group:
     rich.console.Group
         Scores 0-100, losses in nats, seconds summed over seeds. Searching saw the validation columns alone.
     """
-    return Group(*(part for result in results for part in (_cell_table(result), _path_text(result))))
+    parts: list[RenderableType] = []
+    for result in results:
+        parts += [_cell_table(result), _path_text(result), *_warning(result)]
+    return Group(*parts)
 
 
 def path_lines(result: Result) -> list[str]:
@@ -209,7 +213,7 @@ class _Row:
 def _cell_table(result: Result) -> Table:
     seeds = sorted({trial.seed for trial in result.trials})
     title = f"{result.cell}" + (f", means of {len(seeds)} seeds" if len(seeds) > 1 else "")
-    teacher = next((trial.features.teacher_score for trial in result.trials if trial.features.teacher_score), None)
+    teacher = _teacher_score(result)
     table = _table("configuration", numbers=("val score", "val loss", "test score", "seconds"), rest=("",))
     table.title, table.title_justify, table.title_style = title, "left", "bold"
     if teacher is not None:
@@ -222,6 +226,17 @@ def _cell_table(result: Result) -> Table:
         cells = (row.config.label(), score, _number(row.mean("val_loss"), 4), _number(row.mean("test_score"), 2))
         table.add_row(*map(Text, (*cells, f"{row.seconds():.0f}", marks)), style="bold" if best else None)
     return table
+
+
+def _teacher_score(result: Result) -> float | None:
+    """Of the teacher that taught: labels-only trials that were found may have been made beside another one."""
+    ranked = sorted(result.trials, key=lambda trial: trial.config.is_baseline)
+    return next((score for trial in ranked if (score := trial.features.teacher_score) is not None), None)
+
+
+def _warning(result: Result) -> list[Text]:
+    weak = weak_teacher(result.trials, _teacher_score(result))
+    return [Text(f"{str(weak)[:1].upper()}{str(weak)[1:]}.\n", style="bold")] if weak else []
 
 
 def _rows(trials: Iterable[Trial]) -> list[_Row]:

@@ -75,6 +75,23 @@ def test_a_cell_shows_each_configuration_once_with_its_scores_seconds_and_marks(
     assert "91.25" in lines_of(text, "teacher")[0]
 
 
+def test_a_teacher_worse_than_labels_alone_is_said_under_the_table() -> None:
+    said = (
+        "The teacher (91.2 on validation) is worse than this student trained on labels alone (98.0): train the teacher"
+    )
+    weak = Result(trials=(trial(BASELINE_CONFIG, 98.0), trial(DEFAULT_CONFIG, 85.5)))
+    assert said in " ".join(report.to_text(report.cells_table([weak])).split())
+    assert "worse than this student" not in report.to_text(report.cells_table([walk()]))
+
+
+def test_the_teacher_shown_is_the_one_that_taught() -> None:
+    """Labels-only trials are found whatever teacher was beside them."""
+    other = replace(trial(BASELINE_CONFIG, 80.0), features=replace(FEATURES, teacher_score=12.0))
+    text = report.to_text(report.cells_table([Result(trials=(other, trial(DEFAULT_CONFIG, 85.5)))]))
+    assert "91.25" in lines_of(text, "teacher")[0]
+    assert "worse than" not in text
+
+
 def test_the_baseline_comes_first_and_a_diverged_trial_says_so() -> None:
     rows = report.to_text(report.cells_table([walk()])).splitlines()
     order = [next(i for i, row in enumerate(rows) if word in row) for word in ("labels only", "tau=1/1", "diverged")]

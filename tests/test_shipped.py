@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -138,6 +139,25 @@ def test_a_history_of_another_space_is_not_mixed_with_what_is_shipped(config: KD
     assert history.with_shipped(own) == own
     if isinstance(config, KDConfig):
         assert history.with_shipped(History(), searched=[config]) == History()
+
+
+def test_trials_of_the_guarded_teacher_stand_beside_what_is_shipped(ship: Ship) -> None:
+    came = ship(trial("one"))
+    own = History((trial("two", config=KDConfig(teacher="t_llg", tau_t=4.0)),))
+    assert history.with_shipped(own).trials == (*came, *own)
+
+
+def test_a_provenance_of_an_earlier_version_is_read_and_a_guarded_teacher_is_kept() -> None:
+    (facts,) = PROVENANCE.tasks
+    assert dict(facts.aliases) == {"t_hs": "t_ll"}
+    old = json.loads(PROVENANCE.to_json())
+    del old["tasks"][0]["t_llg"]
+    old["tasks"][0]["coincide"] = True
+    assert Provenance.from_json(json.dumps(old)) == PROVENANCE
+    guarded = replace(facts, t_llg=replace(facts.t_ll, epoch=3.0))
+    made = replace(PROVENANCE, tasks=(guarded,))
+    assert Provenance.from_json(made.to_json()) == made
+    assert dict(guarded.aliases) == {"t_hs": "t_ll"}
 
 
 def test_a_search_does_not_hear_the_shipped_trials_of_the_cell_it_searches(ship: Ship) -> None:

@@ -157,7 +157,7 @@ def test_selected_weights_are_on_disk_at_every_moment(
     training = TeacherTraining(learning_rates=tuple(1e-4 * (n + 1) for n in range(len(runs))))
     seen: list[Candidate] = []
 
-    def scripted(pupil: Pupil, run: Training, accelerator: Any) -> tuple[Any, Any]:
+    def scripted(pupil: Pupil, run: Training, accelerator: Any, checkpoint: Any) -> tuple[Any, Any]:
         made, number = Scripted(), training.learning_rates.index(run.learning_rate)
 
         def events() -> Any:
@@ -166,6 +166,7 @@ def test_selected_weights_are_on_disk_at_every_moment(
                 yield engine.Evaluation(
                     step=step, epoch=step, score=score, loss=loss, ece=0.1, is_best=False, score_se=error
                 )
+            yield engine.Diverged(step=9, epoch=9, reason="the script is over")
 
         return made, events()
 
@@ -174,8 +175,7 @@ def test_selected_weights_are_on_disk_at_every_moment(
             seen.append(made)
             raise Interrupted
         seen.append(made)
-        done, _ = teacher.recorded_trace(folder)
-        trace = [*done, *(one for one in seen[-5:] if one.learning_rate == made.learning_rate)]
+        trace = [*teacher.recorded_trace(folder).candidates, *(one for one in seen[-5:] if one.learning_rate == made.learning_rate)]
         assert {f"{checkpoint}.safetensors" for checkpoint in select(trace).checkpoints} <= {
             path.name for path in folder.iterdir()
         }

@@ -27,9 +27,9 @@ from kdrec.cli import main
 from kdrec.errors import BadArgument, MismatchError, StoreError
 from kdrec.home import Home
 from kdrec.space import DEFAULT_SPACE
-from kdrec.tracking import Store, cell_note, closing_note, redacted
+from kdrec.tracking import Store, cell_note, closing_note, redacted, warned
 from kdrec.tracking.notes import NOTE_LIMIT, escaped
-from kdrec.types import BASELINE_CONFIG, Candidate, KDConfig, Settings, TaskFeatures, Training, Trial
+from kdrec.types import BASELINE_CONFIG, Candidate, KDConfig, Settings, TaskFeatures, TeacherChoice, Training, Trial
 
 ROOT = Path(__file__).parents[1]
 FEATURES = TaskFeatures(
@@ -324,6 +324,38 @@ def test_a_teachers_trace_is_written_once_and_whole(store: Store, home: Home) ->
     trace = json.loads((home.artifacts / "study" / run_id / "artifacts" / "trace.json").read_text())
     assert [entry["step"] for entry in trace["candidates"]] == [10, 20, 30]
     assert store.trials()[0] == []
+
+
+def test_a_store_without_a_guarded_teacher_is_read_and_one_with_it_is_read_whole(store: Store) -> None:
+    experiment = store.experiment("study")
+    store.open_cell(experiment, "trec/small", FEATURES, "", training=Training(), rows={"train": 3})
+    params = {"task": "trec", "teacher": "minilm"}
+    old = [candidate(10, 80.0, 0.3), candidate(20, 90.0, 0.4)]
+    store.log_teacher(experiment, "trec", old, {"t_hs": old[1], "t_ll": old[0]}, params, key="old")
+    assert store.outcome("study").teachers[0].t_llg is None
+    assert store.made().teachers["trec"].t_llg is None
+    low, mid, high = candidate(10, 80.0, 0.3), candidate(20, 90.0, 0.4), candidate(30, 91.0, 0.5)
+    mid = replace(mid, score_se=1.5)
+    chosen: dict[TeacherChoice, Candidate] = {"t_ll": low, "t_hs": high, "t_llg": mid}
+    store.log_teacher(experiment, "trec", [low, mid, high], chosen, params, key="new")
+    (found,) = store.outcome("study").teachers
+    assert (found.t_ll, found.t_hs, found.t_llg) == (low, high, mid)
+    made = store.made().teachers["trec"].t_llg
+    assert made is not None
+    assert (made["score"], made["score_se"]) == (90.0, 1.5)
+
+
+def test_a_warning_is_in_the_note_of_a_cell_while_it_is_searched_and_after(store: Store) -> None:
+    run_id = store.open_cell(store.experiment("study"), "trec/small", FEATURES, "opening")
+    note = warned("opening", "the teacher_is worse")
+    store.describe_cell(run_id, note)
+
+    def shown() -> str:
+        return str(store.ledger.client.get_run(run_id).data.tags["mlflow.note.content"])
+
+    assert shown() == "**Warning:** the teacher\\_is worse.\n\nopening"
+    store.close_cell(run_id, {}, closing_note(note, [TRIAL], path=[], best=TRIAL.config))  # type: ignore[arg-type]
+    assert "**Warning:** the teacher\\_is worse." in shown()
 
 
 # -------------------------------------------------------------------------------------------------------------- sync

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from homes import new_home
+from tiny_studies import TEACHER, speak, study_of, write_rows
 
 from kdrec import catalog, history, trial
 from kdrec.errors import BadArgument, DataError, KdrecError, MismatchError
 from kdrec.home import Home
+from kdrec.space import told as told_of
 from kdrec.studies import Cell, Study
 from kdrec.tracking import Store
 from kdrec.trial.cell import _Runner
@@ -327,3 +329,34 @@ def test_a_length_that_the_model_cannot_read_is_refused(home: Home) -> None:
     long = {"epochs": 1, "max_length": 1024}
     with pytest.raises(MismatchError, match=r"reads at most 512 tokens, but max_length of study 'small' is 1024"):
         trial.Bench(small_study(teacher=long, training=long), "vader_tweets", "minilm", home)
+
+
+def test_a_study_that_names_the_guarded_teacher_says_what_coincides_and_warns_of_a_teacher_worse_than_its_student(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A teacher that has hardly been trained, before anything is distilled; equal checkpoints are one trial."""
+    speak(tmp_path, monkeypatch)
+    length = {"max_length": 32}
+    study = study_of(
+        "sentence",
+        write_rows(tmp_path, "sentence"),
+        search="full",
+        space={"alphas": [0.5], "distances": ["mse"], "teachers": ["t_ll", "t_hs", "t_llg"]},
+        teacher={"learning_rates": [1e-6], "epochs": 2, "batch_size": 16, "evaluations_per_epoch": 1, **length},
+    )
+    told: list[trial.Progress] = []
+    trial.prepare_teacher(study, "sentence", TEACHER, home, told.append)
+    (cell,) = study.cells()
+    chosen = trial.Bench(study, cell.task, TEACHER, home).teacher.selection
+    assert told[-1].message.startswith(f"ready; {told_of(chosen.aliases)}")
+    told.clear()
+    result = trial.run_cell(study, cell, home, told.append)
+    (place,) = [at for at, progress in enumerate(told) if progress.notice]
+    assert told[place].message.startswith(f"{cell}: the teacher (")
+    assert told[place].done == 1, "after the baseline"
+    run = Store.open(home).ledger.client.get_run(result.run_id)
+    assert "**Warning:** the teacher (" in run.data.tags["mlflow.note.content"]
+    assert len(result.trials) == 1 + len(chosen.checkpoints)
+    outcome = Store.open(home).outcome(study.name)
+    assert dict(outcome.teachers[0].aliases) == dict(chosen.aliases)
+    assert outcome.teachers[0].t_llg == chosen.t_llg

@@ -9,13 +9,14 @@ one of two data sets, of two trainings or of two objectives, and no longer of tw
 1. A task of the user's that only shares its *name* with a shipped one: all shipped trials of that name are left out.
 2. A task and student (a cell) that the user has trials of: shipped trials of that cell are left out. Its other students
    still speak: the level of each cell is learned by itself.
-3. Trials of other knobs, or of values outside the default space: then nothing that is shipped is used at all.
+3. Trials of other knobs, or of values outside the default space (with t_llg): then nothing that is shipped is used.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,7 @@ from typing import Final
 from kdrec.history.exchange import read_table
 from kdrec.history.provenance import Provenance
 from kdrec.space import DEFAULT_SPACE, canonical
-from kdrec.types import Configuration, History, KDConfig, TaskFeatures
+from kdrec.types import TEACHERS, Configuration, History, KDConfig, TaskFeatures
 
 FOLDER: Final = Path(__file__).parent
 TABLE: Final = "replication.csv"
@@ -110,8 +111,8 @@ def _alike(a: str | float, b: str | float) -> bool:
 
 @lru_cache(maxsize=1)
 def _space() -> frozenset[KDConfig]:
-    default = DEFAULT_SPACE.configs()
-    return frozenset({*default, canonical(KDConfig(alpha=0.0))})
+    guarded = replace(DEFAULT_SPACE, teachers=TEACHERS)  # one more value of a knob says nothing against the others
+    return frozenset({*guarded.configs(), canonical(KDConfig(alpha=0.0))})
 
 
 @lru_cache(maxsize=4)

@@ -12,6 +12,7 @@ from kdrec.page.sheet import Difference, Noise, Sheet
 from kdrec.search import SearchStep
 from kdrec.space import Aliases, Space, aliases_in
 from kdrec.types import Gain, History, KDConfig, Suggestion
+from kdrec.weak_teacher import WeakTeacher, weak_teacher
 
 AHEAD: Final = 8
 """The gain of this many further trials stands for what tuning would still bring."""
@@ -38,6 +39,12 @@ class CellAnswer:
     def name(self) -> str:
         """Task and student in one word."""
         return str(self.sheet.outcome)
+
+    @property
+    def weak(self) -> WeakTeacher | None:
+        """Whether the student is better without its teacher than the teacher is."""
+        outcome = self.sheet.outcome
+        return weak_teacher(outcome.trials, outcome.features.teacher_score)
 
     @property
     def gained(self) -> Difference | None:

@@ -131,6 +131,12 @@ def _summary(answers: Sequence[CellAnswer]) -> list[str]:
         if not left
         else f"Leave the default in {listed([f'{a.name} for {a.now.config.label()}' for a in left], 3)}.",
     ]
+    weak = [answer.name for answer in answers if answer.weak]
+    if weak:
+        one = "it is" if len(weak) == 1 else "they are"
+        sentences.insert(
+            0, f"The teacher of {listed(weak)} is worse than its student without it: see there before {one} tuned."
+        )
     return [*sentences, *_realised(answers)]
 
 
@@ -179,7 +185,9 @@ def _grid(answers: Sequence[CellAnswer]) -> figures.Grid:
 def _cell(answer: CellAnswer, place: int) -> dict[str, Any]:
     """What a cell's part of the page shows."""
     outcome = answer.sheet.outcome
+    warning = str(answer.weak or "")
     return {
+        "warning": f"{warning[:1].upper()}{warning[1:]}." if warning else "",
         "name": answer.name,
         "stop": answer.now.stop,
         "done": outcome.done,
@@ -196,7 +204,7 @@ def _cell(answer: CellAnswer, place: int) -> dict[str, Any]:
         "configurations": tables.configurations(answer),
         "path": tables.path(answer) if answer.path else None,
         "advice": tables.advice(answer) if outcome.decisions else None,
-        "notes": answer.now.evidence["notes"],
+        "notes": [note for note in answer.now.evidence["notes"] if note != warning],
     }
 
 

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from kdrec.space import DEFAULT_SPACE, Space
-from kdrec.types import DEFAULT_CONFIG, Configuration, Floats, Ints, KDConfig, KnobValue, TaskFeatures
+from kdrec.types import DEFAULT_CONFIG, TEACHERS, Configuration, Floats, Ints, KDConfig, KnobValue, TaskFeatures
 
 Level = str
 LEVELS: Final[tuple[Level, ...]] = ("all", "family", "similar tasks", "task", "student", "task x student")
@@ -92,7 +92,7 @@ def _spanned(tried: Sequence[KDConfig]) -> Space:
     return Space(
         alphas=tuple(sorted({c.alpha for c in tried})),
         distances=tuple(sorted({c.distance for c in tried})),
-        teachers=tuple(sorted({c.teacher for c in tried}, reverse=True)),
+        teachers=tuple(sorted({c.teacher for c in tried}, key=TEACHERS.index)),
         teacher_temperatures=tuple(sorted({c.tau_t for c in tried})),
         student_temperatures=tuple(kind for kind in ("1", "tau_t") if kind in kinds),
         scale_soft_loss=tried[0].scale_soft_loss,

@@ -10,6 +10,7 @@ from kdrec.recommend.design import META, similarity
 from kdrec.recommend.model import FIT_ROWS, nearest_rows
 from kdrec.recommend.table import Table
 from kdrec.types import Floats
+from kdrec.weak_teacher import weak_teacher
 
 MAX_SIMILAR: Final = 5
 MAX_RUNS: Final = 20
@@ -69,6 +70,11 @@ def _notes(table: Table, near_T: Floats, others: list[int], widened: float) -> l
     """What a reader must know before believing: every sentence is true of this table."""
     notes = list(table.notes)
     asked = table.tasks[table.asked_task]
+    student = table.students[int(table.student_D[table.asked])]
+    own = (trial for trial in table.trials if (trial.task, trial.student) == (asked.task, student))
+    weak = weak_teacher(own, asked.teacher_score)
+    if weak:
+        notes.insert(0, str(weak))
     if not len(table.mean_R):
         notes.insert(0, "no past trial stands behind this: the answer is the prior alone, and its intervals are wide")
     elif not others:

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from kdrec.errors import BadArgument, DataError, MismatchError
+from kdrec.noise import shrunk
 from kdrec.recommend.candidates import candidates, named
 from kdrec.recommend.design import crash_group
 from kdrec.space import Space, canonical, check_one_space
@@ -30,8 +31,6 @@ CRASH_LOSS_PRIOR: Final = (8.0, 4.0)
 """Points a crash costs, and the number of crashes this belief counts for."""
 NOISE_PRIOR: Final = (0.5, 4.0)
 """Standard deviation over seeds in points, and the degrees of freedom this belief counts for."""
-NOISE_SHRINKAGE: Final = 8.0
-"""Degrees of freedom that the pooled noise counts for in the noise of one cell."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -304,8 +303,7 @@ def _noise(ss_D: Floats, df_D: Floats) -> Floats:
     """Standard deviation over seeds of every cell, shrunk to the pool: sqrt((SS + d0 s0^2) / (df + d0))."""
     prior, weight = NOISE_PRIOR
     pooled = (ss_D.sum() + weight * prior**2) / (df_D.sum() + weight)
-    noise_D: Floats = np.sqrt((ss_D + NOISE_SHRINKAGE * pooled) / (df_D + NOISE_SHRINKAGE))
-    return noise_D
+    return shrunk(ss_D, df_D, pooled)
 
 
 def _baseline_gains(trials: Iterable[Trial], default: Configuration) -> tuple[float, ...]:

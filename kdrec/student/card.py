@@ -52,6 +52,8 @@ class Results:
     licence: str
     data_licence: str
     notes: tuple[str, ...] = ()
+    warning: str = ""
+    """What a user has to know before all else."""
 
 
 def card(results: Results, *, examples: Split | None = None) -> str:
@@ -61,6 +63,7 @@ def card(results: Results, *, examples: Split | None = None) -> str:
         f"# {escaped(facts.name)}\n\n"
         f"**{escaped(facts.student)}** distilled from **{escaped(facts.teacher)}** for **{escaped(facts.task)}** "
         f"({facts.family}, {len(facts.labels)} labels) by kdrec {escaped(facts.kdrec)}.",
+        f"**Warning:** {escaped(results.warning)}." if results.warning else "",
         _quality(results),
         _cost(results),
         _classes(results.examination),

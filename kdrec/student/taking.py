@@ -28,6 +28,7 @@ from kdrec.teacher import live_logits
 from kdrec.tracking import CARD, Entry, Store, Version
 from kdrec.trial import Progress, Taught, teach
 from kdrec.types import DEFAULT_CONFIG, Encoded, check_name
+from kdrec.weak_teacher import weak_teacher
 
 EXPORTS: Final = "exports"
 TOLERANCE: Final = 1e-3
@@ -155,6 +156,7 @@ def _examined(taught: Taught, saved: Saved, wishes: Wishes, folder: Path) -> str
     student = logits_on(forward_of(saved.model), test, saved.pad_id)
     _check_same(student, _as_trained(taught, test), "the saved student", TOLERANCE)
     weights = bench.teacher.weights(taught.config.teacher)
+    weak = weak_teacher((*taught.trials, *taught.baseline), bench.teacher.selection.of(taught.config.teacher).score)
     exam = examine(
         task,
         test,
@@ -181,6 +183,7 @@ def _examined(taught: Taught, saved: Saved, wishes: Wishes, folder: Path) -> str
         licence=taught.place.student.licence,
         data_licence=task.licence,
         notes=taught.notes,
+        warning=str(weak or ""),
     )
     return card(results, examples=task.test if wishes.examples else None)
 

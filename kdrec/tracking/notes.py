@@ -123,6 +123,11 @@ def cell_note(
     return "\n".join(lines)
 
 
+def warned(note: str, warning: str) -> str:
+    """A description with something amiss said first."""
+    return f"**Warning:** {escaped(warning)}.\n\n{note}"
+
+
 _ENDINGS: Final = {
     "patience": "no longer better",
     "cap": "most steps allowed",

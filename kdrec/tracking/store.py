@@ -186,6 +186,10 @@ class Store:
         """What of `past` a cell's first search knew, and how many trials it knew are gone; the first pins all of it."""
         return pinned_history(self.ledger, run_id, past)
 
+    def describe_cell(self, run_id: str, note: str) -> None:
+        """Change the note of a cell that is still searched."""
+        self.ledger.write(run_id, tags={NOTE: note})
+
     def close_cell(self, run_id: str, metrics: Mapping[str, float], note: str) -> None:
         """Finish a cell's parent run: summary metrics, and the note that tells the result (`closing_note`)."""
         measured = [(name, value, 0) for name, value in metrics.items()]

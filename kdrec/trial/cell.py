@@ -13,13 +13,14 @@ from kdrec.search import STRATEGIES, Proposal, Propose, SearchStep
 from kdrec.space import check_one_space, told
 from kdrec.studies import Cell, Study
 from kdrec.teacher import is_guarded
-from kdrec.tracking import Store, cell_note, closing_note
+from kdrec.tracking import Store, cell_note, closing_note, warned
 from kdrec.trial.advice import Adviser, decision
 from kdrec.trial.bench import Bench
 from kdrec.trial.calibrate import Calibrated, calibrate, cannot_tell
 from kdrec.trial.one import Place, run_trial
 from kdrec.trial.ranks import Ranks
 from kdrec.types import BASELINE_CONFIG, TEACHERS, Candidate, Decision, KDConfig, Suggestion, Training, Trial
+from kdrec.weak_teacher import weak_teacher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +207,7 @@ class _Runner:
         """The baseline, then the strategy; the parent run is closed with what was found."""
         propose = self._advised() if self.study.search == "suggested" else self._listed
         baseline = self.evaluate([BASELINE_CONFIG])
+        self._warn(baseline)
         strategy = STRATEGIES[self.study.search]
         found = strategy(self.study.space, self.evaluate, propose, aliases=self.aliases)
         result = CellResult(
@@ -218,6 +220,14 @@ class _Runner:
         )
         self._close(result)
         return result
+
+    def _warn(self, baseline: Sequence[Trial]) -> None:
+        """Say at once where the teacher is worse than its student without it, before anything is distilled."""
+        weak = weak_teacher(baseline, self.place.features.teacher_score)
+        if weak:
+            self._tell(f"{self.place.cell}: {weak}", notice=True)
+            self.note = warned(self.note, str(weak))
+            self.place.store.describe_cell(self.place.parent_run_id, self.note)
 
     def evaluate(self, configs: Sequence[KDConfig]) -> list[Trial]:
         """Every configuration with every seed of the study."""
@@ -283,7 +293,5 @@ class _Runner:
         self._tell("searched")
 
     def _tell(self, message: str, *, notice: bool = False) -> None:
-        told = Progress(
-            part=str(self.place.cell), done=self.done, expected=self.expected, message=message, notice=notice
-        )
-        self.on_progress(told)
+        part = str(self.place.cell)
+        self.on_progress(Progress(part=part, done=self.done, expected=self.expected, message=message, notice=notice))

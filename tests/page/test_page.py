@@ -162,3 +162,28 @@ def test_an_audit_is_drawn_for_a_dark_page_as_well_and_stands_in_a_table() -> No
     assert all(f">{name}</text>" in svg for name in STRATEGIES)
     assert not re.search("#000000|#e6e6e6", svg)
     assert {row[0].text for row in tables.audit(card).rows} == set(STRATEGIES)
+
+
+def test_a_teacher_worse_than_its_student_is_said_at_the_top_and_in_its_cell(
+    html: str, answered: tuple[CellAnswer, ...]
+) -> None:
+    young = study().cells[0]
+    weak = replace(young, features=replace(young.features, teacher_score=40.0))
+    changed = replace(study(), cells=(weak,))
+    (first,) = page.answers(changed, history(changed), None)
+    assert first.weak is not None
+    assert [answer.weak for answer in answered] == [None, None]
+    text = Seen(page.render(changed, (first,))).text
+    assert f"The teacher of {first.name} is worse than its student without it" in text
+    assert text.count("The teacher (40.0 on validation) is worse than this student trained on labels alone (70.0)") == 1
+    assert "is worse than" not in Seen(html).text
+
+
+def test_a_guarded_teacher_is_marked_and_what_coincides_is_said(answered: tuple[CellAnswer, ...]) -> None:
+    told = study()
+    one, other = told.teachers
+    changed = replace(told, teachers=(replace(one, t_llg=one.t_hs), replace(other, t_hs=other.t_ll, t_llg=other.t_hs)))
+    text = Seen(page.render(changed, answered)).text
+    assert "t_hs and t_llg are one checkpoint; t_ll differs." in text
+    assert "t_ll and t_hs are one checkpoint; t_llg differs." in text
+    assert "t_hs and t_llg" in [value.text for row in tables.trace(changed.teachers[0]).rows for value in row]

@@ -14,6 +14,7 @@ import pytest
 from kdrec.errors import BadArgument, DataError, MismatchError
 from kdrec.recommend import suggest
 from kdrec.recommend.gain import LEAVE_PROBABILITY, decide, leave_z
+from kdrec.recommend.replay import replay
 from kdrec.space import DEFAULT_SPACE, Space
 from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, History, KDConfig, TaskFeatures, Trial
 
@@ -191,6 +192,38 @@ def test_another_space_found_in_the_history_is_spanned_and_keeps_to_its_default(
     assert answer.config in space.configs()
     assert {t.config for t in answer.next} | {answer.config} == set(space.configs())
     assert suggest(History(), NEW, "small", space=space).config == space.default()
+
+
+def test_a_third_teacher_is_one_more_value_of_its_knob():
+    """Some trials of it widen the space for all, to 18 configurations; the winner by a lot is suggested."""
+    guarded = KDConfig(teacher="t_llg")
+    past = History(
+        (
+            *history(5, lambda task: 0.0),
+            *(trial(f"task{task}", guarded, 84.0 + task + 0.1 * seed, seed) for task in range(4) for seed in range(2)),
+        )
+    )
+    answer = suggest(past, NEW, "small")
+    assert answer.config == guarded
+    known = suggest(past, NEW, "small", space=DEFAULT_SPACE)
+    assert known.is_default
+    assert all(upcoming.config in DEFAULT_SPACE.configs() for upcoming in known.next)
+    assert any(upcoming.config.teacher == "t_llg" for upcoming in suggest(past, NEW, "small", budget=17).next)
+    (cell,) = [cell for cell in replay(past, stages=()) if cell.task == "task4"]
+    assert cell.student == "small"
+
+
+def test_a_teacher_below_labels_alone_is_said_first_and_of_the_asked_cell_alone():
+    weak = [trial("task0", BASELINE_CONFIG, 97.0, seed) for seed in range(2)]
+    past = History((*history(3, lambda task: 0.0), *weak))
+
+    def notes(task, student="small"):
+        about = replace(NEW, task=task, n_train=2000, teacher_score=91.0)
+        return suggest(past, about, student).evidence["notes"]
+
+    assert notes("task0")[0].startswith("the teacher (91.0 on validation) is worse than this student")
+    for other in (notes("task1"), notes("task0", "tiny"), notes("new")):
+        assert not any("worse than this student" in note for note in other)
 
 
 def test_a_space_of_one_configuration_has_nothing_to_try():

@@ -150,6 +150,12 @@ def test_gains_are_seed_by_seed_with_twice_the_standard_error() -> None:
     assert "| this student | 75.00 | 14.00 M | 55.0 MB | 2.00 ms | 900 | 4.5 |" in text
 
 
+def test_a_warning_comes_before_all_numbers() -> None:
+    text = card(results(warning=f"the teacher is worse: {HOSTILE}"))
+    assert text.index("**Warning:** the teacher is worse: &lt;script&gt;") < text.index("## How good it is")
+    assert "Warning" not in card(results())
+
+
 def test_one_seed_tells_no_noise_and_a_diverged_one_is_told() -> None:
     text = card(results(trials=(trial(1, 76.0),), baseline=(trial(1, None, 0.0),)))
     assert "No seed ended both with and without the teacher." in text
