@@ -23,7 +23,7 @@ kd_configs = st.builds(
     KDConfig,
     alpha=st.floats(0, 1),
     distance=st.sampled_from(["ce", "mse"]),
-    teacher=st.sampled_from(["t_hs", "t_ll"]),
+    teacher=st.sampled_from(["t_hs", "t_ll", "t_llg"]),
     tau_t=st.floats(0.1, 9),
     tau_s=st.floats(0.1, 9),
 )

@@ -78,7 +78,7 @@ def finished_trials(draw: st.DrawFn) -> Trial:
     config = KDConfig(
         alpha=draw(st.floats(0, 1)),
         distance=draw(st.sampled_from(("ce", "mse"))),
-        teacher=draw(st.sampled_from(("t_hs", "t_ll"))),
+        teacher=draw(st.sampled_from(("t_hs", "t_ll", "t_llg"))),
         tau_t=draw(temperatures),
         tau_s=draw(temperatures),
         scale_soft_loss=draw(st.sampled_from(("none", "tau_t*tau_s"))),

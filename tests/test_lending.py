@@ -7,6 +7,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from kdrec.home import Home
 from kdrec.shelf import Shelf
 from kdrec.signals import TeacherSignal
 from kdrec.teacher import TRACE, Pupil, Teacher
-from kdrec.types import Candidate
+from kdrec.types import Candidate, TeacherTraining
 
 
 class Machine:
@@ -239,3 +240,16 @@ def test_a_trace_is_put_only_after_its_weights(
     one.teacher()
     assert put[-1] == TRACE
     assert set(put[:-1]) == {made.weights(choice).name for choice in ("t_hs", "t_ll")}
+
+
+@pytest.mark.parametrize("error", [-1.0, float("nan"), "1", [1.0]])
+def test_a_trace_of_the_shelf_whose_standard_error_is_no_number_is_refused(tmp_path: Path, error: Any) -> None:
+    one = Candidate(
+        learning_rate=1e-4, seed=0, step=1, epoch=1.0, score=80.0, loss=0.5, ece=0.1, checkpoint="a" * 64, score_se=1.0
+    )
+    training = TeacherTraining(learning_rates=(1e-4,))
+    teacher._write_trace(tmp_path, [one], 1)
+    assert lending._checked((tmp_path / TRACE).read_bytes(), training) == (one,)
+    teacher._write_trace(tmp_path, [replace(one, score_se=error)], 1)
+    with pytest.raises(ValueError, match="score_se must be"):
+        lending._checked((tmp_path / TRACE).read_bytes(), training)

@@ -195,6 +195,30 @@ def test_weights_that_a_trace_does_not_select_go_and_the_others_stay(home: Home)
     assert left == [f"{selected}.safetensors", "trace.json"]
 
 
+def test_weights_that_may_yet_be_selected_stay(home: Home) -> None:
+    """Of a stage that goes on with its next run: between t_ll and t_hs, and not where another is better in both."""
+    folder = home.folder("teachers", KNOWN_TEACHER)
+    trace = [
+        Candidate(
+            learning_rate=1e-4,
+            seed=0,
+            step=step,
+            epoch=1.0,
+            score=score,
+            loss=loss,
+            ece=0.1,
+            checkpoint=str(step) * 64,
+            score_se=1.0,
+        )
+        for step, (score, loss) in enumerate(((60.0, 0.2), (70.0, 0.3), (69.0, 0.4), (80.0, 0.5)))
+    ]
+    teacher._write_trace(folder, trace, 1)
+    for one in trace:
+        put(folder / f"{one.checkpoint}.safetensors", idle=OLD)
+    retention.delete(retention.look(home))
+    assert sorted(path.stem[0] for path in folder.glob("*.safetensors")) == ["0", "1", "3"]
+
+
 def test_a_known_teacher_whose_trace_is_damaged_is_left_whole(home: Home) -> None:
     put_teacher(home, KNOWN_TEACHER, (1.0, 2.0, 3.0))
     put(home.root / "teachers" / KNOWN_TEACHER / "trace.json", b"{")

@@ -47,7 +47,7 @@ configs = st.builds(
     KDConfig,
     alpha=st.floats(0, 1),
     distance=st.sampled_from(["ce", "mse"]),
-    teacher=st.sampled_from(["t_hs", "t_ll"]),
+    teacher=st.sampled_from(["t_hs", "t_ll", "t_llg"]),
     tau_t=above_0,
     tau_s=above_0,
     scale_soft_loss=st.sampled_from(["none", "tau_t*tau_s"]),

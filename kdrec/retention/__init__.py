@@ -7,7 +7,7 @@ in the tracking store, so without it nothing is judged. Every rule errs on the s
   that is begun and not finished, it is: it is resumed. One that no run knows goes once it is idle.
 - `teachers/`: trace and selected weights of a teacher that a run names or learned from are needed for ever: a study
   asks for its teacher before it looks for its trials, and would fine-tune it again. Weights that the trace does not
-  select are not. A teacher that no run knows may be half made, and goes once it is idle.
+  select, nor may yet, are not. A teacher that no run knows may be half made, and goes once it is idle.
 - `logits/`: one pass of a teacher makes them again, without training. Those that wait for cells that are not finished
   are needed; others go once idle, or when their teacher is no longer here to be asked.
 - `students/`: weights of students that were taken home, which their registered version holds as well: once idle.
