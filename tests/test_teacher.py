@@ -175,7 +175,10 @@ def test_selected_weights_are_on_disk_at_every_moment(
             seen.append(made)
             raise Interrupted
         seen.append(made)
-        trace = [*teacher.recorded_trace(folder).candidates, *(one for one in seen[-5:] if one.learning_rate == made.learning_rate)]
+        trace = [
+            *teacher.recorded_trace(folder).candidates,
+            *(one for one in seen[-5:] if one.learning_rate == made.learning_rate),
+        ]
         assert {f"{checkpoint}.safetensors" for checkpoint in select(trace).checkpoints} <= {
             path.name for path in folder.iterdir()
         }
