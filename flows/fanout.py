@@ -95,7 +95,7 @@ class FannedOut:
 
 def key_of(study: Study, cell: Cell, home: Home, deployment: str) -> str:
     """Name of an errand: equal for equal work, so without the study's own flow run; see the head of this file."""
-    files = [Path(file) for own in study.data.values() for file in (own.path, own.test) if file]
+    files = [Path(file) for own in study.data.values() for file in own.files()]
     place = redacted(f"{home.shared} {home.tracking_uri}") if is_apart(home) else str(home.root)
     content = repr((study, [_digest(file) for file in files], place, deployment))
     return f"kdrec-{hashlib.sha256(content.encode()).hexdigest()[:16]}-{cell}"

@@ -88,8 +88,9 @@ def find_study(name: str) -> Study:
 def check(study: Study) -> None:
     """Refuse a study that names an unknown task or student, before anything is started."""
     for task in study.tasks:
-        if task not in study.data and task not in tasks.known():
-            raise BadArgument(f"unknown task {task!r}{did_you_mean(task, tasks.known())}")
+        known_as = study.aliases.get(task, task)
+        if task not in study.data and known_as not in tasks.known():
+            raise BadArgument(f"unknown task {known_as!r}{did_you_mean(known_as, tasks.known())}")
     for student in study.students:
         catalog.teacher_of(student)
 
@@ -150,7 +151,8 @@ def _work(model: str) -> float:
 
 def _teacher(study: Study, home: Home, task: str, teacher: str) -> Piece:
     training = study.teacher_for(task)
-    cost = _work(teacher) * (study.rows_for(task).train or ROWS_UNKNOWN) / training.evaluations_per_epoch
+    rows = study.rows_for(task)
+    cost = _work(teacher) * (rows.teacher or rows.train or ROWS_UNKNOWN) / training.evaluations_per_epoch
     units = expected_evaluations(training)
     return Piece(
         role="teacher", study=study, home=home, task=task, model=teacher, teacher=teacher, units=units, cost=cost
@@ -161,6 +163,7 @@ def _cell(study: Study, home: Home, cell: Cell) -> Piece:
     grid = len(study.space.configs())
     configs = 1 + {"full": grid, "listed": len(study.configs)}.get(study.search, min(grid, 11))
     epochs = study.training_for(cell).epochs or EPOCHS_EXPECTED
+    rows = study.rows_for(cell.task)
     return Piece(
         role="cell",
         study=study,
@@ -169,5 +172,5 @@ def _cell(study: Study, home: Home, cell: Cell) -> Piece:
         model=cell.student,
         teacher=catalog.teacher_of(cell.student),
         units=configs * len(study.seeds),
-        cost=_work(cell.student) * (study.rows_for(cell.task).train or ROWS_UNKNOWN) * epochs,
+        cost=_work(cell.student) * ((rows.train or ROWS_UNKNOWN) + (rows.transfer or 0)) * epochs,
     )

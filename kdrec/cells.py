@@ -23,16 +23,29 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class RowLimits:
-    """At most this many rows of each split, taken in the order of their content hash; None takes all."""
+    """At most this many rows of each split, taken in the order of their content hash; None takes all.
+
+    `transfer` counts rows without labels, and is no bound but a number that has to be there: None takes all that own
+    data has, and none of a task of the catalogue, whose rows without labels are those that `train` leaves over.
+    `teacher` are the rows that the teacher is fine-tuned on, the student's `train` first; None: these alone.
+    """
 
     train: int | None = None
     validation: int | None = None
     test: int | None = None
+    transfer: int | None = None
+    teacher: int | None = None
 
     def __post_init__(self) -> None:
         for split, rows in asdict(self).items():
-            if rows is not None and (not isinstance(rows, int) or isinstance(rows, bool) or rows < 10):
-                raise BadArgument(f"rows.{split} must be a whole number of at least 10, got {rows!r}")
+            least = 0 if split == "transfer" else 10
+            if rows is not None and (not isinstance(rows, int) or isinstance(rows, bool) or rows < least):
+                raise BadArgument(f"rows.{split} must be a whole number of at least {least}, got {rows!r}")
+        if self.teacher is not None and (self.train is None or self.teacher < self.train):
+            came = "no rows.train" if self.train is None else f"rows.train = {self.train}"
+            raise BadArgument(
+                f"rows.teacher must be at least rows.train, whose rows it begins with, got {self.teacher} and {came}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

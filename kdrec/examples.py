@@ -6,6 +6,7 @@ R places where a head is read, U units that a loss counts.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final, Literal, Self
@@ -25,6 +26,11 @@ Floats = npt.NDArray[np.float64]
 FAMILIES: Final[tuple[Family, ...]] = ("sentence", "pair", "tokens", "qa")
 METRICS: Final[tuple[Metric, ...]] = ("accuracy", "macro_f1", "span_f1", "squad_f1")
 
+UNLABELLED: Final = -1
+"""Label of a unit whose label nobody knows: the teacher alone says something of it."""
+EMPTY_LABELS: Final = "empty labels"
+"""In place of a file of rows without labels: they are the rows of the main file whose label cell is empty."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
@@ -33,7 +39,8 @@ class Split:
     What a row's texts and labels are is said by the family: one text, or two, and the index of a label; the words of a
     `tokens` row and the index of each one's tag; the question and the context of a `qa` row and the character spans of
     its answers in the context (start, end, start, end ...; none where it has no answer). Labels are flat: row `i` has
-    `labels_U[offsets_N1[i]:offsets_N1[i + 1]]`, and without offsets `labels_U[i]`.
+    `labels_U[offsets_N1[i]:offsets_N1[i + 1]]`, and without offsets `labels_U[i]`. A row without labels has
+    `UNLABELLED` in the place of every one: once, once a word, or once for start and once for end.
     """
 
     texts: tuple[tuple[str, ...], ...]
@@ -92,7 +99,9 @@ def runs(starts_N: Ints, counts_N: Ints) -> Ints:
 class Task:
     """A dataset with a family, labels in a fixed order, three splits, one main metric and a content fingerprint.
 
-    `notes` are sentences that count what its source holds and its splits do not.
+    `notes` are sentences that count what its source holds and its splits do not. `transfer` are texts without labels,
+    which a student learns from its teacher's answers; `teacher_train` is what the teacher is fine-tuned on where that
+    is more than `train`. Neither is part of `fingerprint`: each has its own.
     """
 
     name: str
@@ -105,12 +114,43 @@ class Task:
     fingerprint: str
     licence: str = "unknown"
     notes: tuple[str, ...] = ()
+    transfer: Split | None = None
+    transfer_fingerprint: str = ""
+    """SHA-256 of `transfer`; empty where there is none."""
+    teacher_train: Split | None = None
+    teacher_fingerprint: str = ""
+    """What `fingerprint` would be if `teacher_train` were `train`; empty where there is none."""
 
     def __post_init__(self) -> None:
         check_name("task", self.name)
         one_of("family", self.family, FAMILIES)
         if len(self.labels) < 2:
             raise BadArgument(f"task {self.name!r} needs at least two labels, got {list(self.labels)}")
+        for split, fingerprint in (
+            (self.transfer, self.transfer_fingerprint),
+            (self.teacher_train, self.teacher_fingerprint),
+        ):
+            if (split is None) != (not fingerprint) or (split is not None and not len(split)):
+                raise BadArgument(f"task {self.name!r}: rows that are there have a fingerprint, and no others")
+
+    def for_teacher(self) -> Self:
+        """The task as its teacher is fine-tuned on it: without the rows that only students see."""
+        bare = replace(self, transfer=None, transfer_fingerprint="")
+        if bare.teacher_train is None:
+            return bare
+        return replace(
+            bare,
+            train=bare.teacher_train,
+            fingerprint=bare.teacher_fingerprint,
+            teacher_train=None,
+            teacher_fingerprint="",
+        )
+
+    def n_rows(self) -> dict[str, int]:
+        """Rows of every split there is; those without labels are called so."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        more = {"transfer (without labels)": self.transfer, "teacher's train": self.teacher_train}
+        return {name: len(split) for name, split in (splits | more).items() if split is not None}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -177,3 +217,51 @@ class Encoded:
     def unit_offsets_N1(self) -> Ints:
         """Where the units of every example begin in `labels_U`."""
         return offsets_of(self.units_N)
+
+
+def joined(first: Encoded, second: Encoded) -> Encoded:
+    """The examples of two tokenised splits of one task, one after the other, as one; rows are counted through.
+
+    Raises
+    ------
+    BadArgument
+        When the two are not read alike.
+    """
+    if (first.reading and first.reading.axis) != (second.reading and second.reading.axis):
+        raise BadArgument("splits that are joined must be read alike: at the same kind of places, or once an example")
+    types_T = None
+    if first.token_type_ids_T is not None or second.token_type_ids_T is not None:
+        types_T = np.concatenate([_types_of(first), _types_of(second)])
+    return Encoded(
+        input_ids_T=np.concatenate([first.input_ids_T, second.input_ids_T]),
+        token_type_ids_T=types_T,
+        offsets_N1=_joined_offsets(first.offsets_N1, second.offsets_N1),
+        labels_U=np.concatenate([first.labels_U, second.labels_U]),
+        ids_N=np.concatenate([first.ids_N, second.ids_N]),
+        n_truncated=first.n_truncated + second.n_truncated,
+        n_lost=first.n_lost + second.n_lost,
+        fingerprint=hashlib.sha256(f"{first.fingerprint} {second.fingerprint}".encode()).hexdigest(),
+        reading=_joined_reading(first.reading, second.reading),
+    )
+
+
+def _types_of(split: Encoded) -> npt.NDArray[np.int8]:
+    """Token types; a tokenizer that makes them all zero leaves them out."""
+    return np.zeros(len(split.input_ids_T), dtype=np.int8) if split.token_type_ids_T is None else split.token_type_ids_T
+
+
+def _joined_offsets(first_N1: Ints, second_N1: Ints) -> Ints:
+    return np.concatenate([first_N1, second_N1[1:] + first_N1[-1]])
+
+
+def _joined_reading(first: Reading | None, second: Reading | None) -> Reading | None:
+    if first is None or second is None:
+        return None
+    n_rows = int(first.rows_N[-1]) + 1  # every row has an example, and examples are in the order of their rows
+    return Reading(
+        axis=first.axis,
+        places_R=np.concatenate([first.places_R, second.places_R]),
+        offsets_N1=_joined_offsets(first.offsets_N1, second.offsets_N1),
+        rows_N=np.concatenate([first.rows_N, second.rows_N + n_rows]),
+        origin_R2=np.concatenate([first.origin_R2, second.origin_R2]),
+    )

@@ -70,7 +70,8 @@ def listing(
 ) -> Study:
     """The study that runs these configurations on one cell; other parameters and refusals as of `study_of`."""
     data = {cell.task: own} if own else {t: d for t, d in (like.data if like else {}).items() if t == cell.task}
-    if not data and cell.task not in tasks.known():
+    aliases = {} if own or like is None else {t: known for t, known in like.aliases.items() if t == cell.task}
+    if not data and aliases.get(cell.task, cell.task) not in tasks.known():
         raise BadArgument(
             f"a study cannot be written for {cell.task!r}: its rows are not known here; name a task of the "
             "catalogue, a file, or --like a study that has its [data]"
@@ -84,6 +85,7 @@ def listing(
         configs=configs,
         seeds=seeds,
         data=data,
+        aliases=aliases,
     )
     if like is None:
         return study

@@ -16,6 +16,7 @@ from kdrec.cells import Cell as Cell
 from kdrec.cells import RowLimits as RowLimits
 from kdrec.checks import decoded_toml
 from kdrec.errors import BadArgument, DataError, did_you_mean
+from kdrec.examples import EMPTY_LABELS
 from kdrec.space import Space, canonical
 from kdrec.training import AUTO, Budget, StudentTraining, TeacherTraining
 from kdrec.types import TEACHERS, TRUSTS, KDConfig, TeacherChoice, TrustDefault, check_name
@@ -31,25 +32,41 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class OwnData:
-    """A task of the user's own: a CSV, TSV, JSONL or Parquet file, its text column (two for a pair) and its label."""
+    """A task of the user's own: a CSV, TSV, JSONL or Parquet file, its text column (two for a pair) and its label.
+
+    `unlabelled` is a file of rows without labels, or `EMPTY_LABELS` for those of `path` whose label cell is empty.
+    """
 
     path: str
     text: str | tuple[str, ...]
     label: str
     test: str | None = None
+    unlabelled: str | None = None
 
     def __post_init__(self) -> None:
         columns = self.text if isinstance(self.text, tuple) else (self.text,)
         if len(columns) not in (1, 2) or not all(isinstance(column, str) for column in columns):
             raise BadArgument(f"text must be the name of one column, or a list of two, got {self.text!r}")
-        for name in ("path", "label", "test"):
+        for name in ("path", "label", "test", "unlabelled"):
             value = getattr(self, name)
-            if not (isinstance(value, str) and value) and (name != "test" or value is not None):
+            may_be_none = name in ("test", "unlabelled")
+            if not (isinstance(value, str) and value) and not (may_be_none and value is None):
                 raise BadArgument(f"{name} must be a text, got {value!r}")
 
     def located(self, base: Path) -> Self:
         """The same with paths made absolute from the folder of the study file."""
-        return replace(self, path=str(base / self.path), test=self.test and str(base / self.test))
+        more = self.unlabelled
+        return replace(
+            self,
+            path=str(base / self.path),
+            test=self.test and str(base / self.test),
+            unlabelled=more if more in (None, EMPTY_LABELS) else str(base / more),
+        )
+
+    def files(self) -> tuple[str, ...]:
+        """Every file that its rows are in."""
+        more = None if self.unlabelled == EMPTY_LABELS else self.unlabelled
+        return tuple(file for file in (self.path, self.test, more) if file)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +74,8 @@ class Study:
     """A set of cells, a search strategy and seeds.
 
     `trial_price` (points), `trust_default` and `batch` (trials between two questions to the recommender) steer the
-    search `suggested` and are None where they are left to it; `configs` are what the search `listed` runs.
+    search `suggested` and are None where they are left to it; `configs` are what the search `listed` runs. `aliases`
+    names tasks of the catalogue anew, so that one study can hold several row regimes of one (`[data.NAME] task = ...`).
     """
 
     name: str
@@ -72,6 +90,7 @@ class Study:
     budget: Budget = field(default_factory=Budget)
     overrides: tuple[Override, ...] = ()
     data: Mapping[str, OwnData] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
     trial_price: float | None = None
     trust_default: TrustDefault | None = None
     batch: int | None = None
@@ -91,9 +110,11 @@ class Study:
             near = did_you_mean(str(self.search), STRATEGIES)
             raise BadArgument(f"search must be one of {', '.join(STRATEGIES)}, got {self.search!r}{near}")
         self._check_search()
-        for name in self.data:
+        for name in (*self.data, *self.aliases):
             if name not in self.tasks:
                 raise BadArgument(f"[data.{name}] describes no task of this study{did_you_mean(name, self.tasks)}")
+        for name, known in self.aliases.items():
+            check_name(f"task of [data.{name}]", known)
         for override in self.overrides:
             override.check_fits_some(self.tasks, self.students)
         for task in self.tasks:
@@ -161,10 +182,8 @@ class Study:
 
     def rows_for(self, task: str) -> RowLimits:
         """How many rows of `task` are used."""
-        rows = self.rows
-        for override in self.overrides:
-            rows = replace(rows, **override.rows) if override.task == task else rows
-        return rows
+        given = [override.rows for override in self.overrides if override.task == task]
+        return replace(self.rows, **{split: rows for table in given for split, rows in table.items()})
 
     @property
     def teacher_choices(self) -> tuple[TeacherChoice, ...]:
@@ -175,7 +194,7 @@ class Study:
     @classmethod
     def from_dict(cls, table: Mapping[str, Any], *, where: str = "study") -> Self:
         """Build a study from a decoded TOML table; an unknown key is refused with the nearest known one."""
-        own = {f.name for f in fields(cls)} - {"overrides"} | {"override"}
+        own = {f.name for f in fields(cls)} - {"overrides", "aliases"} | {"override"}
         _known(table, own, where)
         for needed in ("name", "tasks", "students"):
             if needed not in table:
@@ -186,10 +205,11 @@ class Study:
         for key in ("tasks", "students", "seeds"):
             if key in parts and not isinstance(parts[key], tuple):
                 raise BadArgument(f"{where}: {key} must be a list, got {parts[key]!r}")
-        data = _table(table.get("data", {}), f"{where} [data]")
+        data, aliases = _data(table.get("data", {}), where)
         return cls(
             **parts,
-            data={name: _build(OwnData, entry, f"{where} [data.{name}]") for name, entry in data.items()},
+            data=data,
+            aliases=aliases,
             space=_build(Space, table.get("space", {}), f"{where} [space]"),
             rows=_build(RowLimits, table.get("rows", {}), f"{where} [rows]"),
             teacher=_build(TeacherTraining, _auto(table.get("teacher", {})), f"{where} [teacher]"),
@@ -222,7 +242,7 @@ class Study:
         table["data"] = {
             name: {key: value for key, value in data.items() if value is not None}
             for name, data in table["data"].items()
-        }
+        } | {name: {"task": task} for name, task in table.pop("aliases").items()}
         table["override"] = [override.to_dict() for override in self.overrides]
         return _plain(table)  # type: ignore[no-any-return]
 
@@ -254,6 +274,22 @@ def _table(value: object, where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise BadArgument(f"{where}: a table was expected, got {value!r}")
     return value
+
+
+def _data(table: object, where: str) -> tuple[dict[str, OwnData], dict[str, str]]:
+    """The tables [data.NAME]: rows of the user's own, and tasks of the catalogue under another name."""
+    own: dict[str, OwnData] = {}
+    aliases: dict[str, str] = {}
+    for name, entry in _table(table, f"{where} [data]").items():
+        place = f"{where} [data.{name}]"
+        if "task" not in _table(entry, place):
+            own[name] = _build(OwnData, entry, place)
+            continue
+        others = sorted(set(entry) - {"task"})
+        if others:
+            raise BadArgument(f"{place}: task = {entry['task']!r} says all of its rows, so {others[0]} means nothing")
+        aliases[name] = entry["task"]
+    return own, aliases
 
 
 def _known(table: object, known: set[str], where: str) -> None:

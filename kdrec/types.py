@@ -29,6 +29,7 @@ from kdrec.config import trainable as trainable
 from kdrec.errors import BadArgument, did_you_mean
 from kdrec.examples import FAMILIES as FAMILIES
 from kdrec.examples import METRICS as METRICS
+from kdrec.examples import UNLABELLED as UNLABELLED
 from kdrec.examples import Encoded as Encoded
 from kdrec.examples import Family as Family
 from kdrec.examples import Floats as Floats

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tiny_tasks import rows_of, speaker_card, write_speaker
 
 from kdrec import catalog
 from kdrec.studies import Study
+from kdrec.tasks.rows import Row
 from kdrec.types import Family
 
 STUDENT, TEACHER = "speaker-1", "speaker"
@@ -33,30 +35,40 @@ def speak(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(catalog, "_shipped", lambda: {TEACHER: teacher, STUDENT: student})
 
 
-def write_rows(folder: Path, family: Family, n: int = 110) -> Path:
-    """The user's own file of a family."""
-    rows, (texts, label) = rows_of(family, n), COLUMNS[family]
-    if family in ("sentence", "pair"):
-        path = folder / f"{family}.csv"
-        with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([(*texts, label), *((*row.texts, row.label) for row in rows)])
-        return path
-    path = folder / f"{family}.jsonl"
-    cells: list[dict[str, Any]]
+def write_rows(folder: Path, family: Family, n: int = 110, *, bare: Sequence[Row] = (), name: str = "") -> Path:
+    """The user's own file of a family; `bare` rows, after the others, have an empty label cell."""
+    texts, label = COLUMNS[family]
+    cells = [{**_texts(family, row), label: _label(family, row)} for row in rows_of(family, n)]
+    empty = "" if family in ("sentence", "pair") else None
+    cells += [{**_texts(family, row), label: empty} for row in bare]
+    return _write(folder / (name or family), family, (*texts, label), cells)
+
+
+def write_bare(folder: Path, family: Family, rows: Sequence[Row], name: str = "more") -> Path:
+    """A file of these rows without the column of the label."""
+    return _write(folder / name, family, COLUMNS[family][0], [_texts(family, row) for row in rows])
+
+
+def _texts(family: Family, row: Row) -> dict[str, Any]:
+    return {"words": list(row.texts)} if family == "tokens" else dict(zip(COLUMNS[family][0], row.texts, strict=True))
+
+
+def _label(family: Family, row: Row) -> Any:
     if family == "tokens":
-        cells = [{"words": list(row.texts), "tags": list(row.tags)} for row in rows]
-    else:
-        cells = [
-            {
-                "question": row.texts[0],
-                "context": row.texts[1],
-                "answers": {
-                    "text": [row.texts[1][start:end] for start, end in row.spans],
-                    "answer_start": [start for start, _ in row.spans],
-                },
-            }
-            for row in rows
-        ]
+        return list(row.tags)
+    if family != "qa":
+        return row.label
+    starts = [start for start, _ in row.spans]
+    return {"text": [row.texts[1][start:end] for start, end in row.spans], "answer_start": starts}
+
+
+def _write(path: Path, family: Family, columns: Sequence[str], cells: Sequence[dict[str, Any]]) -> Path:
+    if family in ("sentence", "pair"):
+        path = path.with_suffix(".csv")
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([columns, *([cell[column] for column in columns] for cell in cells)])
+        return path
+    path = path.with_suffix(".jsonl")
     path.write_text("".join(f"{json.dumps(cell)}\n" for cell in cells), encoding="utf-8")
     return path
 

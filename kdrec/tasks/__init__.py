@@ -1,9 +1,9 @@
 """Tasks: known ones and the user's own, split by content, tokenised once.
 
 Rooms: `catalogue` (known tasks) and `files` (the user's own) make a `Task` by way of `readers`, `tables`, `structured`,
-`rows` and `splits`; `family`, `sentence`, `pair`, `tokens`, `qa` say what differs between families; `example`,
-`encoding` and `token_store` keep tokens; `meta_features` says what the recommender may know. Importing this package
-loads nothing heavier than numpy.
+`rows`, `splits` and `transfer`; `family`, `sentence`, `pair`, `tokens`, `qa` say what differs between families;
+`example`, `encoding` and `token_store` keep tokens; `meta_features` says what the recommender may know. Importing this
+package loads nothing heavier than numpy.
 """
 
 from kdrec.tasks.catalogue import KnownTask, known, load, read

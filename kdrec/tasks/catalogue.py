@@ -224,7 +224,7 @@ def known() -> dict[str, KnownTask]:
     return dict(CATALOGUE)
 
 
-def load(name: str, home: Home, rows: Limits | None = None) -> Task:
+def load(name: str, home: Home, rows: Limits | None = None, *, known_as: str | None = None) -> Task:
     """Load a task of the catalogue.
 
     Parameters
@@ -234,20 +234,24 @@ def load(name: str, home: Home, rows: Limits | None = None) -> Task:
     home : Home
         Where fetched sources are kept.
     rows : Limits, optional
-        At most this many rows of each split, in the order of their content hash.
+        At most this many rows of each split, in the order of their content hash; rows without labels are those that
+        `rows.train` leaves over, without theirs.
+    known_as : str, optional
+        Another name for the task.
 
     Raises
     ------
     BadArgument
         For an unknown name.
     DataError
-        When the task needs the folder KDREC_DATA and it is not set, or limits leave a label without a training row.
+        When the task needs the folder KDREC_DATA and it is not set, when limits leave a label without a training row,
+        or when more rows without labels are asked for than are left over.
     SourceError
         When the source cannot be fetched or verified.
     """
     entry = _entry(name)
     return make_task(
-        entry.name,
+        known_as or entry.name,
         read(name, home),
         family=entry.family,
         metric=entry.metric,

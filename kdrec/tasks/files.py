@@ -13,15 +13,25 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from kdrec.errors import BadArgument, DataError
+from kdrec.examples import EMPTY_LABELS
 from kdrec.tasks.family import FAMILIES
 from kdrec.tasks.qa import LABELS
 from kdrec.tasks.rows import Row, Rows
 from kdrec.tasks.splits import Limits, apart_from, make_task
-from kdrec.tasks.structured import Kind, kind_of, read_questions, read_words
-from kdrec.tasks.tables import Table, read_table
+from kdrec.tasks.structured import (
+    Kind,
+    bare_words_of,
+    kind_of,
+    questions_of,
+    read_bare_words,
+    read_questions,
+    read_words,
+    words_of,
+)
+from kdrec.tasks.tables import CONLL, Table, read_raw, read_table
 from kdrec.types import Family, Task
 
 MIN_ROWS: Final = 50
@@ -37,6 +47,7 @@ def load_file(
     label: str,
     name: str | None = None,
     test: str | Path | None = None,
+    unlabelled: str | Path | None = None,
     rows: Limits | None = None,
 ) -> Task:
     """Make a task of a CSV, TSV, JSONL, Parquet or CoNLL file; what its columns hold says the family.
@@ -55,8 +66,12 @@ def load_file(
     test : path, optional
         File of the test split, with the same columns. Without it 20 % of the rows become the test split, by content
         hash. The validation split is always 15 % of what is left for training.
+    unlabelled : path, optional
+        File of rows without labels, with the same text columns; or `EMPTY_LABELS`, for the rows of `path` whose label
+        cell is empty, which are refused otherwise.
     rows : Limits, optional
-        At most this many rows of each split.
+        At most this many rows of each split. Where `rows.transfer` is given and `unlabelled` is not, rows without
+        labels are the training rows that `rows.train` leaves over.
 
     Returns
     -------
@@ -74,12 +89,18 @@ def load_file(
     columns, path = _text_columns(text, label), Path(path)
     kind = kind_of(path, columns, label)
     family = _family(kind, path, columns, label)
-    train = _read(path, kind, columns, label)
+    train, bare, where = _read_all(path, kind, columns, label, unlabelled)
     counts = _checked_counts(train, kind, path, label)
     held_out = None if test is None else _test_rows(Path(test), kind, columns, label, train, path)
     return make_task(
         name or _name_of(path),
-        Rows(labels=tuple(sorted(counts, key=_label_order)) or LABELS, train=train, test=held_out),
+        Rows(
+            labels=tuple(sorted(counts, key=_label_order)) or LABELS,
+            train=train,
+            test=held_out,
+            unlabelled=bare,
+            unlabelled_from=where,
+        ),
         family=family,
         metric=FAMILIES[family].metric(counts),
         licence="own data",
@@ -101,12 +122,54 @@ def _family(kind: Kind, path: Path, columns: Sequence[str], label: str) -> Famil
     return "tokens" if kind == "tags" else "qa"
 
 
+def _read_all(
+    path: Path, kind: Kind, columns: Sequence[str], label: str, unlabelled: str | Path | None
+) -> tuple[tuple[Row, ...], tuple[Row, ...] | None, str]:
+    """Rows with labels, those without (None where none were spoken of), and in words where these are."""
+    if unlabelled is None:
+        return _read(path, kind, columns, label), None, ""
+    if unlabelled == EMPTY_LABELS:
+        return (*_read_parted(path, kind, columns, label), f"of {path.name}, its label cell empty")
+    more = Path(unlabelled)
+    bare = read_bare_words(more, columns[0]) if kind == "tags" else _bare_texts(read_table(more, columns), columns)
+    return _read(path, kind, columns, label), bare, f"of {more.name}"
+
+
 def _read(path: Path, kind: Kind, columns: Sequence[str], label: str) -> tuple[Row, ...]:
     if kind == "tags":
         return read_words(path, columns[0], label)
     if kind == "answers":
         return read_questions(path, columns[0], columns[1], label)
     return _usable(read_table(path, [*columns, label]), columns, label)
+
+
+def _read_parted(path: Path, kind: Kind, columns: Sequence[str], label: str) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Rows of one file with a label, and those whose label cell is empty."""
+    if path.suffix.lower() == CONLL:
+        raise DataError(
+            f"{path.name}: a {CONLL} file has no empty labels; put words without tags into a file of theirs"
+        )
+    table = read_table(path, [*columns, label]) if kind == "label" else read_raw(path, [*columns, label])
+    empty = [_has_no_label(row[-1]) for row in table.rows]
+    if not any(empty):
+        raise DataError(f"{path.name}: no cell of column {label!r} is empty, so that every row has a label")
+    full = table.only([at for at, hole in enumerate(empty) if not hole])
+    bare = table.only([at for at, hole in enumerate(empty) if hole])
+    if kind == "tags":
+        return words_of(full, label), bare_words_of(bare)
+    rows = questions_of(full) if kind == "answers" else _usable(full, columns, label)
+    return rows, _bare_texts(bare, columns)
+
+
+def _has_no_label(cell: Any) -> bool:
+    """Whether a label cell is empty; a question that has no answer has a table of none."""
+    return cell is None or cell == [] or (isinstance(cell, str) and _is_hole(cell))
+
+
+def _bare_texts(table: Table, columns: Sequence[str]) -> tuple[Row, ...]:
+    """Rows of the text columns of a table, which stand first in it."""
+    _check_texts(table, columns)
+    return tuple(Row(texts=tuple(str(cell) for cell in row[: len(columns)])) for row in table.rows)
 
 
 def _checked_counts(rows: Sequence[Row], kind: Kind, path: Path, label: str) -> Counter[str]:
@@ -148,12 +211,16 @@ def _name_of(path: Path) -> str:
 
 def _usable(table: Table, columns: Sequence[str], label: str) -> tuple[Row, ...]:
     """Rows without a hole; every text and every label must be there."""
+    _check_texts(table, columns)
+    refuse_holes(table, "labels", label, [_is_hole(row[-1]) for row in table.rows])
+    return tuple(Row(texts=tuple(str(c) for c in row[:-1]), label=str(row[-1]).strip()) for row in table.rows)
+
+
+def _check_texts(table: Table, columns: Sequence[str]) -> None:
     for at, column in enumerate(columns):
         refuse_holes(table, "texts", column, [_is_hole(row[at]) for row in table.rows])
         if table.rows and all(_as_number(row[at] or "") is not None for row in table.rows):
             raise DataError(f"{table.path.name}: column {column!r} holds only numbers; name the column of the text")
-    refuse_holes(table, "labels", label, [_is_hole(row[-1]) for row in table.rows])
-    return tuple(Row(texts=tuple(str(c) for c in row[:-1]), label=str(row[-1]).strip()) for row in table.rows)
 
 
 def _is_hole(cell: str | None) -> bool:

@@ -18,7 +18,7 @@ from kdrec.errors import DataError
 from kdrec.metrics import Grade, Grader, answer_f1, calibration_error, exact_match, mean_se, ragged_nll
 from kdrec.tasks.example import CHUNK, Example
 from kdrec.tasks.rows import Texts, normalise
-from kdrec.types import Encoded, Metric, Split, Task
+from kdrec.types import UNLABELLED, Encoded, Metric, Split, Task
 
 LABELS: Final = ("start", "end")
 MAX_ANSWER_TOKENS: Final = 30
@@ -26,6 +26,8 @@ MAX_ANSWER_TOKENS: Final = 30
 MIN_ROOM: Final = 8
 """Fewest tokens of context in a window, beside the question."""
 NOWHERE: Final = (-1, -1)
+UNKNOWN: Final = (UNLABELLED, UNLABELLED)
+"""The answer of a question without labels."""
 Span = tuple[int, int]
 
 
@@ -161,7 +163,10 @@ def _examples(row: int, windows: Sequence[Any], answers: Sequence[Span]) -> list
     for window, encoding in enumerate(windows):
         places = [0, *(at for at, text in enumerate(encoding.sequence_ids) if text == 1)]
         origin = [NOWHERE, *(encoding.offsets[at] for at in places[1:])]
-        labels = next((span for answer in answers if (span := _places_of(answer, origin))), (0, 0))
+        if answers == [UNKNOWN]:
+            labels = UNKNOWN
+        else:
+            labels = next((span for answer in answers if (span := _places_of(answer, origin))), (0, 0))
         found = found or labels != (0, 0)
         made.append(
             Example(

@@ -7,7 +7,6 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
@@ -95,8 +94,7 @@ def read_parquet_splits(
 
 
 def _without_empty(table: Table) -> Table:
-    full = [at for at, cells in enumerate(table.rows) if None not in cells]
-    return replace(table, rows=tuple(table.rows[at] for at in full), lines=tuple(table.lines[at] for at in full))
+    return table.only([at for at, cells in enumerate(table.rows) if None not in cells])
 
 
 def _rows(tables: Sequence[Table]) -> tuple[Row, ...]:

@@ -40,13 +40,16 @@ class Row:
 class Rows:
     """What a reader made of a source: label names in a fixed order, rows, and what it left out, in sentences.
 
-    `test` is None where the source publishes no test split.
+    `test` is None where the source publishes no test split. `unlabelled` are rows whose labels nobody knows, and
+    `unlabelled_from` says in words where they are; None where the source has none of its own.
     """
 
     labels: tuple[str, ...]
     train: tuple[Row, ...]
     test: tuple[Row, ...] | None = None
     notes: tuple[str, ...] = ()
+    unlabelled: tuple[Row, ...] | None = None
+    unlabelled_from: str = ""
 
 
 def normalise(text: str) -> str:
@@ -68,12 +71,15 @@ def digest(*parts: str) -> bytes:
     return hashed.digest()
 
 
-def example_ids(rows: Sequence[Row]) -> Ints:
-    """Int64 ids: the first 8 bytes of the hash of texts, labels and occurrence among identical rows."""
+def example_ids(rows: Sequence[Row], kind: str = "") -> Ints:
+    """Int64 ids: the first 8 bytes of the hash of texts, labels and occurrence among identical rows.
+
+    Rows of another `kind` have other ids, whatever their texts.
+    """
     seen: Counter[Row] = Counter()
     ids_N = np.empty(len(rows), dtype=np.int64)
     for at, row in enumerate(rows):
-        hashed = digest(*row.texts, *row.truth, str(seen[row]))
+        hashed = digest(*filter(None, [kind]), *row.texts, *row.truth, str(seen[row]))
         ids_N[at] = int.from_bytes(hashed[:8], "big", signed=True)
         seen[row] += 1
     return ids_N

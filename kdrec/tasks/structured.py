@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -34,7 +35,7 @@ def kind_of(path: Path, texts: Sequence[str], label: str) -> Kind:
     if path.suffix.lower() not in (".parquet", ".jsonl"):
         return "label"
     cells = [row[-1] for row in read_raw(path, [*texts, label]).rows]
-    first = next((cell for cell in cells if cell is not None), None)
+    first = next((cell for cell in cells if cell not in (None, "")), None)
     return "answers" if isinstance(first, dict) else "tags" if isinstance(first, list) else "label"
 
 
@@ -48,21 +49,30 @@ def read_words(path: Path, words: str, tags: str) -> tuple[Row, ...]:
     """
     if path.suffix.lower() == CONLL:
         return _read_conll(path)
-    table = read_raw(path, [words, tags])
+    return words_of(read_raw(path, [words, tags]), tags)
+
+
+def words_of(table: Table, tags: str) -> tuple[Row, ...]:
+    """Rows of a table of words and, in the column `tags`, tags; refusals are those of `read_words`."""
     names = table.names.get(tags)
     return tuple(_words(table, at, names) for at in range(len(table.rows)))
 
 
 def read_bare_words(path: Path, words: str) -> tuple[Row, ...]:
-    """Rows of words whose tags nobody knows yet, or wants; refusals are those of `read_words`."""
+    """Rows of words whose tags nobody knows yet, or wants; refusals are those of `read_words`.
+
+    A CoNLL file may then have its words alone.
+    """
     if path.suffix.lower() == CONLL:
         kind_of(path, [words], CONLL_COLUMNS[1])
-        return _read_conll(path)
-    table = read_raw(path, [words])
-    blank = Table(
-        path=table.path, rows=tuple((row[0], row[0]) for row in table.rows), lines=table.lines, unit=table.unit
-    )
-    return tuple(_words(blank, at, None) for at in range(len(blank.rows)))
+        return tuple(Row(texts=row.texts) for row in _read_conll(path, least=1))
+    return bare_words_of(read_raw(path, [words]))
+
+
+def bare_words_of(table: Table) -> tuple[Row, ...]:
+    """Rows of the first column of a table, lists of words."""
+    blank = replace(table, rows=tuple((row[0], row[0]) for row in table.rows))
+    return tuple(Row(texts=_words(blank, at, None).texts) for at in range(len(blank.rows)))
 
 
 def read_questions(path: Path, question: str, context: str, answers: str) -> tuple[Row, ...]:
@@ -73,7 +83,11 @@ def read_questions(path: Path, question: str, context: str, answers: str) -> tup
     DataError
         When a text is missing, or an answer does not stand where it is said to.
     """
-    table = read_raw(path, [question, context, answers])
+    return questions_of(read_raw(path, [question, context, answers]))
+
+
+def questions_of(table: Table) -> tuple[Row, ...]:
+    """Rows of a table of question, context and answers; refusals are those of `read_questions`."""
     return tuple(_question(table, at) for at in range(len(table.rows)))
 
 
@@ -94,7 +108,8 @@ def _named(tag: Any, names: tuple[str, ...] | None) -> Any:
     return names[tag] if names and isinstance(tag, int) and 0 <= tag < len(names) else tag
 
 
-def _read_conll(path: Path) -> tuple[Row, ...]:
+def _read_conll(path: Path, least: int = 2) -> tuple[Row, ...]:
+    """Sentences of a file with at least this many columns."""
     check_file(path)
     rows: list[Row] = []
     words: list[str] = []
@@ -104,9 +119,9 @@ def _read_conll(path: Path) -> tuple[Row, ...]:
         cells = line.split()
         if cells and cells[0] != _DOCUMENT:
             width = width or len(cells)
-            if len(cells) != width or width < 2:
+            if len(cells) != width or width < least:
                 raise DataError(
-                    f"{path.name}, line {number}: {max(2, width)} columns (a word first, its tag last) were "
+                    f"{path.name}, line {number}: {max(least, width)} columns (a word first, its tag last) were "
                     f"expected as in the lines before, got {len(cells)}"
                 )
             words.append(cells[0])

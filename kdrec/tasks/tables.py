@@ -42,6 +42,10 @@ class Table:
         """Where row `at` begins: `line 7`."""
         return f"{self.unit} {self.lines[at]}"
 
+    def only(self, rows: Sequence[int]) -> Table:
+        """The same of these rows alone."""
+        return replace(self, rows=tuple(self.rows[at] for at in rows), lines=tuple(self.lines[at] for at in rows))
+
 
 def read_table(path: Path, wanted: Sequence[str]) -> Table:
     """Read the `wanted` columns of a file; the extension says how.

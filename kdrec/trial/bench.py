@@ -23,8 +23,16 @@ def load_task(study: Study, name: str, home: Home) -> Task:
     """Rows of a study's task: the user's own data where the study describes it, else from the catalogue."""
     own, rows = study.data.get(name), study.rows_for(name)
     if own is None:
-        return tasks.load(name, home, rows)
-    return tasks.load_file(own.path, text=own.text, label=own.label, name=name, test=own.test, rows=rows)
+        return tasks.load(study.aliases.get(name, name), home, rows, known_as=name)
+    return tasks.load_file(
+        own.path,
+        text=own.text,
+        label=own.label,
+        name=name,
+        test=own.test,
+        unlabelled=own.unlabelled,
+        rows=rows,
+    )
 
 
 def lock(home: Home, name: str) -> FileLock:

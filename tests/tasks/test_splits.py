@@ -23,6 +23,8 @@ class Limits:
     train: int | None = None
     validation: int | None = None
     test: int | None = None
+    transfer: int | None = None
+    teacher: int | None = None
 
 
 def split(rows, *, test=None, limits=None, name="t", metric="accuracy", labels=LABELS, group=whole):
