@@ -30,7 +30,7 @@ from kdrec.metrics import Grader
 from kdrec.objective import LossSums, kd_loss
 from kdrec.schedule import Ending, Schedule, least_gain, still_improving
 from kdrec.signals import TeacherSignal
-from kdrec.types import Encoded, Ints, KDConfig, Training
+from kdrec.types import UNLABELLED, Encoded, Ints, KDConfig, Training
 
 LOG_EVERY = 10
 """Optimizer steps per `Step` event: losses are read from the device, and looked at for NaN, once for all of them."""
@@ -38,7 +38,10 @@ LOG_EVERY = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Means over the units of the last optimizer steps, and the learning rate of the very last."""
+    """Means over the units of the last optimizer steps, and the learning rate of the very last.
+
+    Every mean is over all units, though those without a label have no hard loss.
+    """
 
     step: int
     epoch: float
@@ -94,7 +97,8 @@ Event = Step | Evaluation | Diverged | Finished
 class Lesson:
     """What is taught: splits, how validation is graded, the teacher's signal (None where alpha is 0), a checkpoint.
 
-    `n_classes` are the columns of the head: labels, or start and end of an answer.
+    Rows of `train` without labels (`UNLABELLED`) are taught by the signal alone. `n_classes` are the columns of the
+    head: labels, or start and end of an answer.
     """
 
     train: Encoded
@@ -133,8 +137,11 @@ def fit(
     Raises
     ------
     MismatchError
-        The configuration needs a teacher and the lesson has none, or their classes differ in number.
+        The configuration needs a teacher and the lesson has none, or their classes differ in number; or labels alone
+        teach, and the lesson has rows without.
     """
+    if config.alpha == 0 and (lesson.train.labels_U == UNLABELLED).any():
+        raise MismatchError("alpha = 0 learns from labels alone, and the lesson has rows without")
     if config.alpha > 0:
         if lesson.signal is None:
             raise MismatchError(f"alpha = {config.alpha:g} needs a teacher, and the lesson has none")
@@ -265,13 +272,13 @@ class _Loop:
         with self.accelerator.autocast():
             logits = heads.logits_of(self.model(**batch.inputs()))
         student_RC = heads.at_places(logits, batch.counts_B, places_R)
-        reading = self.lesson.train.reading
+        reading, weight = self.lesson.train.reading, self.training.transfer_weight
         if reading is None or reading.axis == "classes":
-            return kd_loss(student_RC, batch.teacher_RC, batch.labels_U, self.config)
+            return kd_loss(student_RC, batch.teacher_RC, batch.labels_U, self.config, None, weight)
         assert batch.counts_B is not None, "a split that is read at places makes batches that are"
         student_UC, inside_UC = heads.over_positions(student_RC, batch.counts_B)
         teacher_UC = None if batch.teacher_RC is None else heads.over_positions(batch.teacher_RC, batch.counts_B)[0]
-        return kd_loss(student_UC, teacher_UC, batch.labels_U, self.config, inside_UC)
+        return kd_loss(student_UC, teacher_UC, batch.labels_U, self.config, inside_UC, weight)
 
     def _report(self) -> Step | Diverged:
         means = torch.stack([torch.stack(parts) for parts in self.sums])

@@ -42,6 +42,8 @@ class Training:
     """Optimizer steps between evaluations, in place of `evaluations_per_epoch`; the last step is always evaluated."""
     patience: int | None = None
     """Evaluations without a better score or loss after which a run of unknown length cools down (`kdrec.schedule`)."""
+    transfer_weight: float = 1.0
+    """Weight of the loss of a unit without a label, beside labelled ones."""
 
     def __post_init__(self) -> None:
         number("learning_rate", self.learning_rate, 0, open_low=True)
@@ -57,7 +59,8 @@ class Training:
         number("warmup_ratio", self.warmup_ratio, 0, 1)
         number("weight_decay", self.weight_decay, 0)
         number("max_grad_norm", self.max_grad_norm, 0, open_low=True)
-        as_floats(self, "learning_rate", "warmup_ratio", "weight_decay", "max_grad_norm")
+        number("transfer_weight", self.transfer_weight, 0, open_low=True)
+        as_floats(self, "learning_rate", "warmup_ratio", "weight_decay", "max_grad_norm", "transfer_weight")
         if self.batch_size % self.gradient_accumulation_steps:
             raise BadArgument(
                 "batch_size counts the examples of one optimizer step, so it must be a multiple of "
@@ -83,6 +86,7 @@ class StudentTraining:
     gradient_accumulation_steps: int = 1
     evaluations_per_epoch: int = 1
     evaluate_every: int | None = None
+    transfer_weight: float = 1.0
 
     def __post_init__(self) -> None:
         if self.epochs is not None and self.n_steps is not None:
@@ -90,7 +94,7 @@ class StudentTraining:
                 f"the length of a training is given in epochs or in n_steps, got both ({self.epochs}, {self.n_steps})"
             )
         as_given = self.resolved(learning_rate=1.0)  # checks itself
-        for name in ("warmup_ratio", "weight_decay", "max_grad_norm"):
+        for name in ("warmup_ratio", "weight_decay", "max_grad_norm", "transfer_weight"):
             object.__setattr__(self, name, getattr(as_given, name))
         if self.learning_rate is not None:
             object.__setattr__(self, "learning_rate", as_given.learning_rate)
@@ -197,10 +201,12 @@ class TeacherTraining:
 def identity(training: Training | TeacherTraining) -> dict[str, Any]:
     """What of a training is part of a hash: all of it, without later fields that keep their default (None).
 
-    So what was trained before a field existed is found under the hash that it has.
+    So what was trained before a field existed is found under the hash that it has. The weight of rows without labels is
+    left out: it is part of what a trial learns from them, where it does (`kdrec.trial.fingerprint`).
     """
     later = {"n_steps", "evaluate_every", "patience", "max_steps", "minutes"}
-    return {key: value for key, value in asdict(training).items() if key not in later or value is not None}
+    values = {key: value for key, value in asdict(training).items() if key != "transfer_weight"}
+    return {key: value for key, value in values.items() if key not in later or value is not None}
 
 
 def from_values(values: Mapping[str, Any]) -> Training:

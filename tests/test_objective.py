@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from kdrec.errors import MismatchError
 from kdrec.objective import IGNORED_LABEL, LossSums, kd_loss
 from kdrec.space import canonical
-from kdrec.types import BASELINE_CONFIG, KDConfig
+from kdrec.types import BASELINE_CONFIG, UNLABELLED, KDConfig
 
 ALPHAS = (0.0, 0.3, 0.5, 1.0)
 TAUS = (0.5, 1.0, 2.0, 4.0)
@@ -309,3 +310,73 @@ def test_classes_outside_a_unit_are_in_no_softmax_and_no_mean(config: KDConfig):
     assert gradient.isfinite().all()
     assert (gradient[~inside] == 0).all()
     assert (gradient[inside] != 0).all()
+
+
+UNKNOWN = torch.tensor([0, UNLABELLED, 1, UNLABELLED, IGNORED_LABEL])
+
+
+def with_unlabelled(
+    student: np.ndarray, teacher: np.ndarray, labels: np.ndarray, config: KDConfig, weight: float
+) -> tuple[float, int]:
+    """Sum over units and their number: (1 - alpha) L1 + alpha L2 with a label, w L2 without, each unit by itself."""
+    total, units = 0.0, 0
+    soft_alone = replace(config, alpha=1.0)
+    for at, label in enumerate(labels):
+        if label == IGNORED_LABEL or (label == UNLABELLED and config.alpha == 0):
+            continue
+        units += 1
+        one = student[[at]], teacher[[at]]
+        if label == UNLABELLED:
+            total += weight * definition(*one, np.array([0]), soft_alone)
+        else:
+            total += definition(*one, labels[[at]], config)
+    return total, units
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.25, 3.0])
+@pytest.mark.parametrize("config", GRID, ids=str)
+def test_units_without_a_label_lose_by_their_written_definition(config: KDConfig, weight: float):
+    student, teacher = random_logits(1), random_logits(2)
+    sums = kd_loss(student, teacher, UNKNOWN, config, transfer_weight=weight)
+    total, units = with_unlabelled(student.numpy(), teacher.numpy(), UNKNOWN.numpy(), config, weight)
+    assert sums.total.dtype == torch.float64
+    assert sums.total.item() == pytest.approx(total, rel=1e-12)
+    assert sums.units == units == (2 if config.alpha == 0 else 4)
+    assert sums.hard.item() == pytest.approx(F.cross_entropy(student[[0, 2]], UNKNOWN[[0, 2]], reduction="sum").item())
+
+
+@pytest.mark.parametrize(
+    "config", [KDConfig(tau_t=2.0), KDConfig(distance="mse"), KDConfig(alpha=1.0), BASELINE_CONFIG]
+)
+def test_units_of_few_classes_without_a_label_lose_what_they_lose_alone(config: KDConfig):
+    """As the places of a window are: padded with anything, each of two, three and four classes."""
+    student, teacher = random_logits(3), random_logits(4)
+    counts, labels = [2, 3, 4, 3, 2], torch.tensor([1, UNLABELLED, UNLABELLED, 0, IGNORED_LABEL])
+    inside = torch.arange(4)[None, :] < torch.tensor(counts)[:, None]
+    sums = kd_loss(student.requires_grad_(), teacher, labels, config, inside, transfer_weight=0.5)
+    alone = [
+        with_unlabelled(
+            student.detach().numpy()[[at], :n], teacher.numpy()[[at], :n], labels.numpy()[[at]], config, 0.5
+        )
+        for at, n in enumerate(counts)
+    ]
+    assert sums.total.item() == pytest.approx(sum(total for total, _ in alone), rel=1e-12)
+    assert sums.units == sum(units for _, units in alone)
+    (grad,) = torch.autograd.grad(sums.total, student)
+    assert grad.isfinite().all()
+    assert (grad[~inside] == 0).all()
+
+
+def test_alpha_zero_does_not_see_units_without_a_label():
+    student = random_logits(9)
+    sums = kd_loss(student, random_logits(1), UNKNOWN, BASELINE_CONFIG, transfer_weight=7.0)
+    alone = kd_loss(student[[0, 2]], None, UNKNOWN[[0, 2]], BASELINE_CONFIG)
+    assert (sums.total, sums.units) == (alone.total, alone.units)
+
+
+@given(student=logits_UC, teacher=logits_UC, config=configs)
+def test_where_alpha_is_one_a_label_changes_nothing(student: np.ndarray, teacher: np.ndarray, config: KDConfig):
+    x, t, config = torch.from_numpy(student), torch.from_numpy(teacher), replace(config, alpha=1.0)
+    bare = torch.full((5,), UNLABELLED)
+    assert kd_loss(x, t, bare, config).total.item() == pytest.approx(kd_loss(x, t, LABELS, config).total.item())
+    torch.testing.assert_close(gradient(x, t, bare, config), gradient(x, t, LABELS, config))
