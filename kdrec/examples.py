@@ -147,9 +147,9 @@ class Task:
         )
 
     def n_rows(self) -> dict[str, int]:
-        """Rows of every split there is; those without labels are called so."""
+        """Rows of every split there is, by the names that limits of rows have."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
-        more = {"transfer (without labels)": self.transfer, "teacher's train": self.teacher_train}
+        more = {"transfer": self.transfer, "teacher": self.teacher_train}
         return {name: len(split) for name, split in (splits | more).items() if split is not None}
 
 

@@ -39,7 +39,7 @@ from kdrec.teacher import (
     signal_file,
     teacher_signal,
 )
-from kdrec.types import TEACHERS, Candidate, TeacherChoice, TeacherTraining, Training
+from kdrec.types import TEACHERS, Candidate, Encoded, TeacherChoice, TeacherTraining, Training
 
 _HEADER: Final = 4 << 20
 """Most bytes of a trace, and of what a file of tensors has beside them."""
@@ -81,18 +81,20 @@ def signal(
     max_length: int,
     shelf: Shelf,
     before_pass: Callable[[], None] = lambda: None,
+    split: Encoded | None = None,
 ) -> TeacherSignal:
     """As `teacher_signal`, for the first machine alone: the others find its logits on the shelf."""
-    path = signal_file(pupil, made.selection.checkpoint(choice), folder, max_length)
+    split = pupil.train if split is None else split
+    path = signal_file(pupil, made.selection.checkpoint(choice), folder, max_length, split)
     name = f"logits/{path.name}"
 
     def fitting(copy: Path) -> None:
-        _check_fits(TeacherSignal.load(copy, key=path.stem), pupil)
+        _check_fits(TeacherSignal.load(copy, key=path.stem), split, len(pupil.task.labels))
 
     if not path.exists():
-        n_bytes = 4 * _n_places(pupil) * len(pupil.task.labels) + 16 * len(pupil.train) + _HEADER
+        n_bytes = 4 * _n_places(split) * len(pupil.task.labels) + 16 * len(split) + _HEADER
         shelf.fetch(name, path, most_bytes=n_bytes, check=fitting)
-    found = teacher_signal(pupil, made, choice, folder, accelerator, max_length, before_pass)
+    found = teacher_signal(pupil, made, choice, folder, accelerator, max_length, before_pass, split)
     shelf.offer(name, path)
     return found
 
@@ -181,20 +183,18 @@ def _check_weights(copy: Path, checkpoint: str, form: dict[str, torch.Tensor]) -
     return True
 
 
-def _n_places(pupil: Pupil) -> int:
-    reading = pupil.train.reading
-    return len(pupil.train) if reading is None else len(reading.places_R)
+def _n_places(split: Encoded) -> int:
+    return len(split) if split.reading is None else len(split.reading.places_R)
 
 
-def _check_fits(found: TeacherSignal, pupil: Pupil) -> None:
+def _check_fits(found: TeacherSignal, split: Encoded, n_classes: int) -> None:
     """Refuse logits of other examples or another number of classes, though their key be right."""
-    train = pupil.train
-    order = np.argsort(train.ids_N, kind="stable")
-    counts = None if train.reading is None else train.reading.counts_N[order]
+    order = np.argsort(split.ids_N, kind="stable")
+    counts = None if split.reading is None else split.reading.counts_N[order]
     if counts is None or found.counts_N is None:
         same = counts is found.counts_N
     else:
         same = np.array_equal(found.counts_N, counts)
-    same = same and np.array_equal(found.ids_N, train.ids_N[order])
-    if not same or found.logits_RC.shape != (_n_places(pupil), len(pupil.task.labels)):
+    same = same and np.array_equal(found.ids_N, split.ids_N[order])
+    if not same or found.logits_RC.shape != (_n_places(split), n_classes):
         raise MismatchError("its logits are of other examples or other classes")

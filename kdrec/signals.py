@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +79,16 @@ class TeacherSignal:
             return self.logits_RC[at_B]
         return self.logits_RC[runs(self._starts_N[at_B], self.counts_N[at_B])]
 
+    def entropy(self, axis: Literal["classes", "positions"] | None) -> float:
+        """Mean entropy in nats of the teacher's softmax at temperature 1, over units as `Reading` has them."""
+        log_p_RC = self.logits_RC.astype(np.float64)
+        if axis != "positions":
+            log_p_RC -= np.logaddexp.reduce(log_p_RC, axis=1, keepdims=True)
+            return float(-(np.exp(log_p_RC) * log_p_RC).sum(axis=1).mean())
+        total_NC = np.logaddexp.reduceat(log_p_RC, self._starts_N, axis=0)
+        log_p_RC -= np.repeat(total_NC, self.counts_N if self.counts_N is not None else 1, axis=0)
+        return float(-(np.exp(log_p_RC) * log_p_RC).sum() / total_NC.size)
+
     def save(self, path: Path, *, checkpoint: str = "") -> None:
         """Write the signal in one atomic step; `checkpoint`, the teacher's weights, is noted for `checkpoint_of`."""
         tensors: dict[str, npt.NDArray[Any]] = {"ids": self.ids_N, "logits": self.logits_RC}
@@ -118,6 +128,19 @@ class TeacherSignal:
                 f"key {key[:12]} was expected, {str(header.get('key'))[:12]} came"
             )
         return cls(key=key, ids_N=ids_N, logits_RC=logits_RC, counts_N=counts_N)
+
+
+def joined(first: TeacherSignal, second: TeacherSignal) -> TeacherSignal:
+    """What a teacher says of two sets of examples, as one."""
+    if (first.counts_N is None) != (second.counts_N is None):
+        raise MismatchError("signals that are joined must both have one place an example, or any number")
+    counts = [one.counts_N for one in (first, second) if one.counts_N is not None]
+    return TeacherSignal(
+        key=hashlib.sha256(f"{first.key} {second.key}".encode()).hexdigest(),
+        ids_N=np.concatenate([first.ids_N, second.ids_N]),
+        logits_RC=np.concatenate([first.logits_RC, second.logits_RC]),
+        counts_N=np.concatenate(counts) if counts else None,
+    )
 
 
 def checkpoint_of(path: Path) -> str | None:

@@ -213,11 +213,10 @@ def is_finished(pupil: Pupil, folder: Path, training: TeacherTraining) -> bool:
     return next_run(pupil, training, _read_trace(folder)) is None
 
 
-def signal_file(pupil: Pupil, checkpoint: str, folder: Path, max_length: int) -> Path:
-    """Where the logits of a checkpoint are kept, by their key."""
-    key = signal_key(
-        checkpoint=checkpoint, data=pupil.train.fingerprint, tokenizer=pupil.tokenizer, max_length=max_length
-    )
+def signal_file(pupil: Pupil, checkpoint: str, folder: Path, max_length: int, split: Encoded | None = None) -> Path:
+    """Where the logits of a checkpoint on a split (default: the training split) are kept, by their key."""
+    data = (pupil.train if split is None else split).fingerprint
+    key = signal_key(checkpoint=checkpoint, data=data, tokenizer=pupil.tokenizer, max_length=max_length)
     return folder / f"{key}.safetensors"
 
 
@@ -229,12 +228,14 @@ def teacher_signal(
     accelerator: Accelerator,
     max_length: int,
     before_pass: Callable[[], None] = lambda: None,
+    split: Encoded | None = None,
 ) -> TeacherSignal:
-    """Logits of the chosen checkpoint on the training split: read from `folder`, or computed in one pass and kept.
+    """Logits of the chosen checkpoint on a split: read from `folder`, or computed in one pass and kept.
 
-    `before_pass` is called before they are computed, if they are.
+    The split is the training split where none is given. `before_pass` is called before they are computed, if they are.
     """
-    path = signal_file(pupil, teacher.selection.checkpoint(choice), folder, max_length)
+    split = pupil.train if split is None else split
+    path = signal_file(pupil, teacher.selection.checkpoint(choice), folder, max_length, split)
     key = path.stem
     if path.exists():
         try:
@@ -244,18 +245,20 @@ def teacher_signal(
         except CorruptFile:
             path.unlink(missing_ok=True)
     before_pass()
-    reading = pupil.train.reading
+    reading = split.reading
     signal = TeacherSignal(
         key=key,
-        ids_N=pupil.train.ids_N,
-        logits_RC=live_logits(pupil, teacher.weights(choice), accelerator),
+        ids_N=split.ids_N,
+        logits_RC=live_logits(pupil, teacher.weights(choice), accelerator, split),
         counts_N=None if reading is None else reading.counts_N,
     )
     signal.save(path, checkpoint=teacher.selection.checkpoint(choice))
     return signal
 
 
-def kept_signal(pupil: Pupil, checkpoint: str, folder: Path, max_length: int) -> TeacherSignal:
+def kept_signal(
+    pupil: Pupil, checkpoint: str, folder: Path, max_length: int, split: Encoded | None = None
+) -> TeacherSignal:
     """Logits of a checkpoint that `teacher_signal` has kept in `folder`.
 
     Raises
@@ -263,7 +266,7 @@ def kept_signal(pupil: Pupil, checkpoint: str, folder: Path, max_length: int) ->
     CorruptFile
         They are not there, or damaged.
     """
-    path = signal_file(pupil, checkpoint, folder, max_length)
+    path = signal_file(pupil, checkpoint, folder, max_length, split)
     return TeacherSignal.load(path, key=path.stem)
 
 

@@ -137,6 +137,10 @@ class TaskFeatures:
     """Validation score of t_ll, 0-100."""
     teacher_nll: float | None = None
     teacher_ece: float | None = None
+    n_transfer: int | None = None
+    """Rows without labels that students learn from; None where there are none, as in every trial of old."""
+    transfer_entropy: float | None = None
+    """Mean entropy of t_ll over the units of these rows, in nats."""
     student_params: int | None = None
     teacher_params: int | None = None
 
@@ -148,12 +152,15 @@ class TaskFeatures:
         for name in ("n_train", "n_classes", "student_params", "teacher_params"):
             if getattr(self, name) is not None:
                 count(name, getattr(self, name))
+        if self.n_transfer is not None:
+            count("n_transfer", self.n_transfer, 0)
         for name, high in (
             ("label_entropy", math.inf),
             ("mean_tokens", math.inf),
             ("teacher_score", 100.0),
             ("teacher_nll", math.inf),
             ("teacher_ece", 1.0),
+            ("transfer_entropy", math.inf),
         ):
             if getattr(self, name) is not None:
                 number(name, getattr(self, name), 0, high)

@@ -13,20 +13,24 @@ from tiny_tasks import WORDS, rows_of, speaker_card, task_of, write_speaker
 
 from kdrec import encoder, engine, heads, lean, tasks
 from kdrec.batches import collate
-from kdrec.errors import DataError
+from kdrec.errors import DataError, MismatchError
+from kdrec.examples import joined
 from kdrec.home import Home
 from kdrec.objective import LossSums, kd_loss
 from kdrec.signals import TeacherSignal
 from kdrec.tasks.rows import Row, Rows
 from kdrec.tasks.splits import make_task
-from kdrec.types import BASELINE_CONFIG, FAMILIES, Encoded, KDConfig, Split, Task, Training
+from kdrec.tasks.transfer import bare_split
+from kdrec.types import BASELINE_CONFIG, FAMILIES, UNLABELLED, Encoded, KDConfig, Split, Task, Training
 
 CPU = engine.make_accelerator(device="cpu")
 CONFIGS = [
-    pytest.param(KDConfig(alpha=0.5, tau_t=2.0), id="ce"),
-    pytest.param(KDConfig(alpha=0.5, distance="mse"), id="mse"),
-    pytest.param(BASELINE_CONFIG, id="labels"),
+    pytest.param(KDConfig(alpha=0.5, tau_t=2.0), False, id="ce"),
+    pytest.param(KDConfig(alpha=0.5, distance="mse"), False, id="mse"),
+    pytest.param(BASELINE_CONFIG, False, id="labels"),
+    pytest.param(KDConfig(alpha=0.5, tau_t=2.0), True, id="ce, half without labels"),
 ]
+each_config = pytest.mark.parametrize(("config", "bare"), CONFIGS)
 LENGTH = 32
 each_family = pytest.mark.parametrize("family", FAMILIES)
 
@@ -39,6 +43,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def encoded(task: Task, split: Split, folder: Path, home: Home, max_length: int = LENGTH) -> Encoded:
     return tasks.encode(split, task, folder / "tokenizer.json", max_length, home)
+
+
+def taught(task: Task, folder: Path, home: Home, *, bare: bool) -> Encoded:
+    """The training split; or of its rows every second one, and the others without their labels behind them."""
+    if not bare:
+        return encoded(task, task.train, folder, home)
+    half, others = task.train.every(2), [Row(texts=texts) for texts in task.train.texts[1::2]]
+    return joined(*(encoded(task, split, folder, home) for split in (half, bare_split(others, task.family))))
+
+
+def some_of(split: Encoded, n: int) -> list[int]:
+    """`n` examples from both ends of a split."""
+    return [*range(n // 2), *range(len(split) - n // 2, len(split))]
 
 
 def model_of(task: Task, split: Encoded, folder: Path, seed: int = 0) -> encoder.Classifier:
@@ -56,7 +73,12 @@ def signal_of(task: Task, split: Encoded, folder: Path, seed: int) -> TeacherSig
 
 
 def loss_of(
-    made: encoder.Classifier, split: Encoded, rows: list[int], config: KDConfig, signal: TeacherSignal
+    made: encoder.Classifier,
+    split: Encoded,
+    rows: list[int],
+    config: KDConfig,
+    signal: TeacherSignal,
+    weight: float = 1.0,
 ) -> LossSums:
     """The loss of one batch, put together from the parts that the engine uses."""
     batch = collate(split, np.array(rows), pad_id=made.pad_id, vocabulary_V=made.vocabulary_V, signal=signal)
@@ -66,7 +88,7 @@ def loss_of(
     if split.reading is not None and split.reading.axis == "positions":
         student, inside = heads.over_positions(student, batch.counts_B)
         teacher, _ = heads.over_positions(teacher, batch.counts_B)
-    return kd_loss(student, teacher, batch.labels_U, config, inside)
+    return kd_loss(student, teacher, batch.labels_U, config, inside, weight)
 
 
 def gradients(made: encoder.Classifier) -> torch.Tensor:
@@ -75,14 +97,14 @@ def gradients(made: encoder.Classifier) -> torch.Tensor:
     return torch.cat(grads)
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+@each_config
 @each_family
-def test_loss_ignores_padding(family, config, folder, home):
+def test_loss_ignores_padding(family, config, bare, folder, home):
     """A batch of examples of many lengths loses what its examples lose alone, where there is no padding."""
     task = task_of(family)
-    split = encoded(task, task.train, folder, home)
+    split = taught(task, folder, home, bare=bare)
     made, signal = model_of(task, split, folder), signal_of(task, split, folder, 1)
-    rows = list(range(12))
+    rows = some_of(split, 12)
     assert len(set(split.lengths_N[rows].tolist())) > 3
     together = loss_of(made, split, rows, config, signal)
     alone = [loss_of(made, split, [row], config, signal) for row in rows]
@@ -92,13 +114,13 @@ def test_loss_ignores_padding(family, config, folder, home):
         assert float(getattr(together, name).detach()) == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+@each_config
 @each_family
-def test_order_and_company_in_a_batch_do_not_change_the_gradient(family, config, folder, home):
+def test_order_and_company_in_a_batch_do_not_change_the_gradient(family, config, bare, folder, home):
     task = task_of(family)
-    split = encoded(task, task.train, folder, home)
+    split = taught(task, folder, home, bare=bare)
     made, signal = model_of(task, split, folder), signal_of(task, split, folder, 1)
-    rows = list(range(16))
+    rows = some_of(split, 16)
     loss_of(made, split, rows, config, signal).total.backward()
     together = gradients(made)
     by_length = sorted(rows, key=lambda row: int(split.lengths_N[row]))
@@ -108,16 +130,18 @@ def test_order_and_company_in_a_batch_do_not_change_the_gradient(family, config,
         torch.testing.assert_close(gradients(made), together, rtol=1e-4, atol=1e-5 * float(together.abs().max()))
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+@each_config
 @each_family
-def test_accumulated_micro_batches_train_as_the_big_batch(family, config, folder, home):
+def test_accumulated_micro_batches_train_as_the_big_batch(family, config, bare, folder, home):
     task = task_of(family)
-    split = encoded(task, task.train, folder, home)
-    signal, grade = signal_of(task, split, folder, 1), tasks.grader(task, task.train, split)
+    split, whole_split = taught(task, folder, home, bare=bare), encoded(task, task.train, folder, home)
+    signal, grade = signal_of(task, split, folder, 1), tasks.grader(task, task.train, whole_split)
 
     def said(micro: int) -> np.ndarray[Any, Any]:
         made = model_of(task, split, folder)
-        lesson = engine.Lesson(train=split, validation=split, grade=grade, n_classes=len(task.labels), signal=signal)
+        lesson = engine.Lesson(
+            train=split, validation=whole_split, grade=grade, n_classes=len(task.labels), signal=signal
+        )
         training = Training(
             learning_rate=1e-3, epochs=2, batch_size=16, gradient_accumulation_steps=micro, max_length=LENGTH
         )
@@ -130,6 +154,41 @@ def test_accumulated_micro_batches_train_as_the_big_batch(family, config, folder
     whole, accumulated = said(1), said(4)
     assert np.abs(whole - before).max() > 0.02
     np.testing.assert_allclose(accumulated, whole, atol=1e-3)
+
+
+@pytest.mark.parametrize("distance", ["ce", "mse"])
+@each_family
+def test_rows_without_labels_lose_what_their_teacher_alone_would_have_them_lose(family, distance, folder, home):
+    """That is what the same rows lose with their labels where alpha is 1; labelled rows lose as ever."""
+    task = task_of(family)
+    config, weight = KDConfig(alpha=0.3, distance=distance), 0.25
+    half, others = task.train.every(2), [Row(texts=texts) for texts in task.train.texts[1::2]]
+    labelled, whole = (encoded(task, split, folder, home) for split in (half, task.train))
+    both = joined(labelled, encoded(task, bare_split(others, family), folder, home))
+    assert both.units_N.sum() == whole.units_N.sum()
+    assert (both.labels_U[: len(labelled.labels_U)] != UNLABELLED).all()
+    assert (both.labels_U[len(labelled.labels_U) :] == UNLABELLED).all()
+    made, teacher = model_of(task, whole, folder), model_of(task, whole, folder, 1)
+
+    def loss(split: Encoded, config: KDConfig, weight: float = 1.0) -> float:
+        counts = None if split.reading is None else split.reading.counts_N
+        said = engine.predict(teacher.model, teacher, split, CPU)
+        signal = TeacherSignal(key="k", ids_N=split.ids_N, logits_RC=said, counts_N=counts)
+        return float(loss_of(made, split, list(range(len(split))), config, signal, weight).total.detach())
+
+    alone = replace(config, alpha=1.0)
+    expected = loss(labelled, config) + weight * (loss(whole, alone) - loss(labelled, alone))
+    assert loss(both, config, weight) == pytest.approx(expected, rel=1e-4)
+
+
+@each_family
+def test_labels_alone_do_not_learn_from_rows_without(family, folder, home):
+    task = task_of(family)
+    split = taught(task, folder, home, bare=True)
+    grade = tasks.grader(task, task.train, split)
+    lesson = engine.Lesson(train=split, validation=split, grade=grade, n_classes=len(task.labels))
+    with pytest.raises(MismatchError, match="learns from labels alone, and the lesson has rows without"):
+        next(engine.fit(model_of(task, split, folder), lesson, BASELINE_CONFIG, Training(max_length=LENGTH), CPU))
 
 
 @each_family

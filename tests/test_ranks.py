@@ -39,6 +39,7 @@ search = "full"
 path = "words.csv"
 text = "text"
 label = "label"
+unlabelled = "more.csv"
 
 [space]
 alphas = [0.5]
@@ -59,7 +60,8 @@ gradient_accumulation_steps = 2
 evaluations_per_epoch = 1
 max_length = 32
 """
-"""A batch of 14 is 7 for each of two; one of the teacher's two runs diverges."""
+"""A batch of 14 is 7 for each of two; one of the teacher's two runs diverges; some rows have no label."""
+N_MORE = 20
 SCRIPT = str(Path(ranks_cell.__file__))
 
 
@@ -86,6 +88,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "words.csv").open("w", newline="", encoding="utf-8") as file:
         rows = ((row.texts[0], row.label) for row in rows_of("sentence", 160))
         csv.writer(file).writerows([("text", "label"), *rows])
+    known = {row.texts for row in rows_of("sentence", 160)}
+    more = [row.texts[0] for row in rows_of("sentence", 60, seed=7) if row.texts not in known]
+    (folder / "more.csv").write_text("\n".join(["text", *more[:N_MORE]]), encoding="utf-8")
     (folder / "study.toml").write_text(STUDY, encoding="utf-8")
     return folder
 
@@ -158,6 +163,8 @@ class TestTwoRanks:
             assert ours.status == "completed"
             assert ours.val_loss == pytest.approx(alone.val_loss, rel=1e-2, abs=1e-4)
             assert (ours.val_score, ours.test_score) == (alone.val_score, alone.test_score)
+            assert ours.features.n_transfer == alone.features.n_transfer == N_MORE
+            assert ours.features.transfer_entropy == pytest.approx(alone.features.transfer_entropy, rel=1e-4)
         assert max(made.val_score or 0 for made in told.result.trials) > 80, "what is compared has learnt something"
 
     def test_a_killed_rank_takes_the_others_with_it_and_no_finished_trial(self, told: Told) -> None:
@@ -168,9 +175,10 @@ class TestTwoRanks:
 
     def test_the_trial_it_was_at_goes_on_from_its_checkpoint(self, told: Told) -> None:
         steps = [curve(told.home, made.run_id, "validation/loss") for made in told.result.trials]
-        assert len(steps[0]) == 6
+        assert len(steps[0]) == len(steps[2]) == 6
+        assert steps[2][-1] > steps[0][-1], "a taught student learns from rows without labels as well"
         assert 0 < len(steps[1]) < 6, "the evaluations before the kill are in no run"
-        assert steps[1] == steps[0][-len(steps[1]) :]
+        assert steps[1] == steps[2][-len(steps[1]) :]
         assert list((told.home.root / "checkpoints").iterdir()) == []
 
     def test_a_trial_that_one_process_made_is_found(self, told: Told) -> None:
@@ -186,8 +194,9 @@ class TestTwoRanks:
         assert len(store.ledger.runs(experiment, "cell")) == len(store.ledger.runs(experiment, "teacher")) == 1
         weights = list((told.home.root / "teachers").glob("*/*.safetensors"))
         assert len(list((told.home.root / "teachers").iterdir())) == 1
-        assert len(list((told.home.root / "logits").iterdir())) == len(weights) in (1, 2)
-        assert len(list((told.home.root / "tokens").iterdir())) == 3
+        assert len(weights) in (1, 2)
+        assert len(list((told.home.root / "logits").iterdir())) == 2 * len(weights), "with labels and without"
+        assert len(list((told.home.root / "tokens").iterdir())) == 4
         assert list((told.home.root / "outbox").iterdir()) == []
 
     def test_progress_comes_back_as_from_one_process(self, told: Told) -> None:

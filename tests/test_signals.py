@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save
+from scipy.special import softmax
+from scipy.stats import entropy
 
 from kdrec.errors import CorruptFile, MismatchError
-from kdrec.signals import TeacherSignal, _content_hash, checkpoint_of, signal_key
+from kdrec.signals import TeacherSignal, _content_hash, checkpoint_of, joined, signal_key
 
 
 def a_signal(n: int = 4, key: str = "k" * 64) -> TeacherSignal:
@@ -183,3 +185,53 @@ def test_a_signal_says_whose_weights_made_it_and_a_changed_word_of_that_is_detec
     signal.save(path)
     assert checkpoint_of(path) is None
     assert checkpoint_of(tmp_path / "nowhere") is None
+
+
+def test_joined_signals_say_what_each_says():
+    one, other = (
+        a_signal(4),
+        TeacherSignal(
+            key="o" * 64, ids_N=np.array([4, 2]), logits_RC=np.array([[1, 2, 3], [4, 5, 6]], dtype=np.float32)
+        ),
+    )
+    both = joined(one, other)
+    assert both.lookup(np.array([2, 3, 4, 999])).tolist() == [[4, 5, 6], [3, 6, -3], [1, 2, 3], [999, 1998, -999]]
+    assert both.key not in (one.key, other.key)
+    with pytest.raises(MismatchError, match="must both have one place an example"):
+        joined(
+            one,
+            TeacherSignal(key="", ids_N=np.array([1]), logits_RC=np.ones((1, 3), np.float32), counts_N=np.array([1])),
+        )
+
+
+def test_joined_signals_of_places_say_what_each_says():
+    parts = [
+        TeacherSignal(
+            key=name,
+            ids_N=np.array(ids),
+            logits_RC=np.arange(2 * sum(counts), dtype=np.float32).reshape(-1, 2) + shift,
+            counts_N=np.array(counts),
+        )
+        for name, ids, counts, shift in (("a", [9, 4], [1, 3], 0), ("b", [5, 1], [2, 2], 100))
+    ]
+    both = joined(*parts)
+    for part, ids in zip(parts, ([4, 9], [1, 5]), strict=True):
+        np.testing.assert_array_equal(both.lookup(np.array(ids)), part.lookup(np.array(ids)))
+
+
+@pytest.mark.parametrize("axis", [None, "classes", "positions"])
+def test_entropy_is_that_of_scipy_over_units(axis):
+    rng = np.random.default_rng(1)
+    counts = np.array([2, 3, 4])
+    logits = rng.normal(0, 3, (9, 2)).astype(np.float32)
+    signal = TeacherSignal(key="k", ids_N=np.array([3, 1, 2]), logits_RC=logits, counts_N=counts)
+    units = list(logits)
+    if axis == "positions":
+        units = [column for window in np.split(logits, np.cumsum(counts)[:-1]) for column in window.T]
+    expected = np.mean([entropy(softmax(unit.astype(float))) for unit in units])
+    assert signal.entropy(axis) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_sure_teacher_has_no_entropy():
+    sure = TeacherSignal(key="k", ids_N=np.array([1]), logits_RC=np.array([[3e4, 0, -3e4]], dtype=np.float32))
+    assert sure.entropy(None) == pytest.approx(0, abs=1e-12)

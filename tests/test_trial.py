@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 from dataclasses import replace
@@ -318,6 +319,33 @@ def test_whatever_changes_the_student_changes_the_fingerprint(change: dict[str, 
 
 def test_the_name_of_one_checkpoint_is_not_part_of_the_fingerprint() -> None:
     assert identity(config=replace(KDConfig(), teacher="t_hs")) == identity()
+
+
+def test_rows_without_labels_are_part_of_what_a_teacher_teaches_and_of_no_baseline() -> None:
+    more, half = {"transfer": "t"}, {"training": Training(transfer_weight=0.5)}
+    assert len({identity(), identity(**more), identity(transfer="u"), identity(**more, **half)}) == 4
+    bare = {"config": BASELINE_CONFIG, "checkpoint": None}
+    assert identity(**bare) == identity(**bare, **more) == identity(**bare, **more, **half)
+    assert identity(**half) == identity(), "without such rows their weight means nothing"
+
+
+def test_a_trial_without_such_rows_has_the_fingerprint_that_it_had_before_there_were_any() -> None:
+    """As a home of kdrec 0.1 has it: what was hashed then, written out."""
+    knobs = {name: value for name, value in KDConfig().to_params().items() if name != "teacher"}
+    how = {
+        "learning_rate": 6e-4,
+        "epochs": 4,
+        "batch_size": 32,
+        "max_length": 128,
+        "seed": 0,
+        "warmup_ratio": 0.1,
+        "weight_decay": 0.01,
+        "max_grad_norm": 1.0,
+        "gradient_accumulation_steps": 1,
+        "evaluations_per_epoch": 1,
+    }
+    parts = json.dumps(["a", "b", knobs, how, "c", 1], sort_keys=True)
+    assert identity() == hashlib.sha256(parts.encode()).hexdigest()
 
 
 def test_a_teacher_is_no_student() -> None:

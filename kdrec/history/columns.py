@@ -59,7 +59,7 @@ COLUMNS: Final = tuple(_column(name) for name in HISTORY_COLUMNS)
 NEEDED_COLUMNS: Final = HISTORY_COLUMNS[:-2]
 """Columns that a table must have; the last two may be absent."""
 
-_FEATURES: Final = tuple(TaskFeatures.__dataclass_fields__)
+_FEATURES: Final = tuple(name for name in TaskFeatures.__dataclass_fields__ if name in HISTORY_COLUMNS)
 _KNOBS: Final = tuple(KDConfig.__dataclass_fields__)
 _OWN: Final = tuple(name for name in Trial.__dataclass_fields__ if name not in ("features", "config"))
 _PICK_FEATURES, _PICK_KNOBS, _PICK_OWN = (

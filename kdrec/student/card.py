@@ -14,7 +14,7 @@ from typing import Final
 from kdrec.student.examination import Examination
 from kdrec.student.facts import Facts
 from kdrec.student.passes import LARGE, Speed
-from kdrec.tracking import escaped
+from kdrec.tracking import escaped, rows_in_words
 from kdrec.types import Split, Training, Trial
 
 MOST_MISSES: Final = 10
@@ -206,7 +206,7 @@ def _origin(results: Results) -> str:
     facts, training = results.facts, results.training
     rows = [
         ("configuration", f"{escaped(facts.config.label())}, {escaped(facts.why)}"),
-        ("rows", ", ".join(f"{n:,} {escaped(split)}" for split, n in results.rows.items())),
+        ("rows", escaped(rows_in_words(results.rows))),
         (
             "training",
             f"{training.epochs} epochs of batch {training.batch_size} at learning rate {training.learning_rate:g}, "

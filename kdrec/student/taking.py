@@ -174,7 +174,7 @@ def _examined(taught: Taught, saved: Saved, wishes: Wishes, folder: Path) -> str
     results = Results(
         facts=facts,
         training=replace(taught.place.training, seed=facts.seed),
-        rows={name: len(getattr(task, name)) for name in ("train", "validation", "test")},
+        rows=task.n_rows(),
         trials=taught.trials,
         baseline=taught.baseline,
         examination=exam,

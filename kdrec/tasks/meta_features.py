@@ -20,7 +20,8 @@ def features(task: Task, *, mean_tokens: float | None = None) -> TaskFeatures:
     -------
     TaskFeatures
         `label_entropy` is the entropy of the training labels (of `tokens`: of the words' tags) in nats. What a teacher
-        tells stays None, and so do labels where answers are places of a text (`qa`).
+        tells stays None, and so do labels where answers are places of a text (`qa`), and the number of rows without
+        labels where there are none.
     """
     spans = task.family == "qa"  # whose labels are places of a text
     return TaskFeatures(
@@ -30,6 +31,7 @@ def features(task: Task, *, mean_tokens: float | None = None) -> TaskFeatures:
         n_classes=None if spans else len(task.labels),
         label_entropy=None if spans else _entropy(task),
         mean_tokens=mean_tokens,
+        n_transfer=None if task.transfer is None else len(task.transfer),
     )
 
 

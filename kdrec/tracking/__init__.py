@@ -9,7 +9,7 @@ from kdrec.errors import redacted
 from kdrec.tracking.bulletins import bulletin_note
 from kdrec.tracking.connect import PAUSES, patiently
 from kdrec.tracking.made import CellMade, Made, TeacherMade
-from kdrec.tracking.notes import cell_note, closing_note, escaped, warned
+from kdrec.tracking.notes import cell_note, closing_note, escaped, rows_in_words, warned
 from kdrec.tracking.recorded import Recorded
 from kdrec.tracking.registry import CARD, Entry, Version
 from kdrec.tracking.runs import TrialKind
@@ -32,5 +32,6 @@ __all__ = [
     "escaped",
     "patiently",
     "redacted",
+    "rows_in_words",
     "warned",
 ]

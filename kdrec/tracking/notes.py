@@ -112,7 +112,7 @@ def cell_note(
         "| | |",
         "|---|---|",
         f"| Task | {escaped(features.task)} ({task}{classes}) |",
-        f"| Rows | {', '.join(f'{count:,} {escaped(split)}' for split, count in rows.items())} |",
+        f"| Rows | {escaped(rows_in_words(rows))} |",
         f"| Student | {escaped(student)}{_params(features.student_params)} |",
         f"| Teacher | {_teacher(features)} |",
         f"| Training | {_training(training)} |",
@@ -126,6 +126,16 @@ def cell_note(
 def warned(note: str, warning: str) -> str:
     """A description with something amiss said first."""
     return f"**Warning:** {escaped(warning)}.\n\n{note}"
+
+
+def rows_in_words(rows: Mapping[str, int]) -> str:
+    """Number of rows by split.
+
+    >>> rows_in_words({"train": 300, "test": 60, "transfer": 1500})
+    '300 train, 60 test, 1,500 without labels'
+    """
+    words = {"transfer": "without labels", "teacher": "to fine-tune the teacher"}
+    return ", ".join(f"{count:,} {words.get(split, split)}" for split, count in rows.items())
 
 
 _ENDINGS: Final = {

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, reduce
 
 from filelock import FileLock
 
-from kdrec import catalog, engine, lending, sources, tasks
+from kdrec import catalog, engine, lending, signals, sources, tasks
 from kdrec.errors import MismatchError
+from kdrec.examples import joined
 from kdrec.home import Home
 from kdrec.shelf import Shelf
 from kdrec.signals import TeacherSignal
 from kdrec.studies import Study
+from kdrec.tasks import family
 from kdrec.teacher import Pupil, Teacher
 from kdrec.trial.ranks import AskTeacher, FineTune, Ranks
-from kdrec.types import Candidate, Encoded, ModelCard, Task, TaskFeatures, TeacherChoice
+from kdrec.types import Candidate, Encoded, KDConfig, ModelCard, Task, TaskFeatures, TeacherChoice
 
 
 def load_task(study: Study, name: str, home: Home) -> Task:
@@ -82,7 +84,7 @@ class Bench:
         cut = "cut into windows of" if family == "qa" else "cut at"
         unit = "answers" if family == "qa" else "words"
         counts = []
-        for name in ("train", "validation", "test"):
+        for name in (*self.taught(), "validation", "test"):
             split, n_rows = self.encoded(name), len(getattr(self.task, name))
             if split.n_truncated or split.n_lost:  # a word may become no token without any cut
                 lost = f", and {split.n_lost} {unit} lost" if split.n_lost else ""
@@ -94,14 +96,23 @@ class Bench:
         """Tokens that teacher and students read of an example, at most; a study gives both the same."""
         return self.teacher_training.max_length
 
+    def taught(self) -> tuple[str, ...]:
+        """Names of the splits that a distilled student learns from, in their order."""
+        return ("train",) if self.task.transfer is None else ("train", "transfer")
+
+    def learnt(self, config: KDConfig) -> Encoded:
+        """What a student learns from: the labelled rows, and where a teacher speaks those without labels too."""
+        return self.encoded("train") if config.alpha == 0 else reduce(joined, map(self.encoded, self.taught()))
+
     @cached_property
     def pupil(self) -> Pupil:
         """What the teacher is made from."""
+        task = self.task.for_teacher()
         return Pupil(
             card=self.teacher_card,
             folder=self.folder,
-            task=self.task,
-            train=self.encoded("train"),
+            task=task,
+            train=tasks.encode(task.train, task, self.folder / "tokenizer.json", self.max_length, self.home),
             validation=self.encoded("validation"),
             tokenizer=sources.sha256_file(self.folder / "tokenizer.json"),
         )
@@ -127,30 +138,47 @@ class Bench:
             )
 
     def signal(self, choice: TeacherChoice) -> TeacherSignal:
-        """Logits of a chosen checkpoint; one pass serves both choices when they are the same checkpoint."""
+        """Logits of a chosen checkpoint on all that a distilled student learns from.
+
+        One pass serves both choices when they are the same checkpoint.
+        """
         checkpoint = self.teacher.selection.checkpoint(choice)
         if checkpoint not in self._signals:
-            with lock(self.home, f"logits-{checkpoint}"):
-                self._signals[checkpoint] = lending.signal(
-                    self.pupil,
-                    self.teacher,
-                    choice,
-                    self.home.folder("logits"),
-                    self.accelerator,
-                    self.max_length,
-                    self.shelf,
-                    lambda: self.ranks.call(AskTeacher(checkpoint=checkpoint)),
-                )
+            self._signals[checkpoint] = reduce(signals.joined, (self._said(choice, split) for split in self.taught()))
         return self._signals[checkpoint]
+
+    def _said(self, choice: TeacherChoice, split: str) -> TeacherSignal:
+        """Logits of a chosen checkpoint on one split: found, or made now by one process at a time."""
+        checkpoint = self.teacher.selection.checkpoint(choice)
+        with lock(self.home, f"logits-{checkpoint}"):
+            return lending.signal(
+                self.pupil,
+                self.teacher,
+                choice,
+                self.home.folder("logits"),
+                self.accelerator,
+                self.max_length,
+                self.shelf,
+                lambda: self.ranks.call(AskTeacher(checkpoint=checkpoint, split=split)),
+                self.encoded(split),
+            )
+
+    @cached_property
+    def transfer_entropy(self) -> float | None:
+        """Mean entropy of t_ll on the rows without labels, in nats a unit."""
+        if self.task.transfer is None:
+            return None
+        return self._said("t_ll", "transfer").entropy(family(self.task.family).axis)
 
     def features(self, student: ModelCard) -> TaskFeatures:
         """Meta-features of the task as this teacher and student see it; the teacher is t_ll."""
         t_ll = self.teacher.selection.t_ll
         return replace(
-            tasks.features(self.task, mean_tokens=float(self.pupil.train.lengths_N.mean())),
+            tasks.features(self.task, mean_tokens=float(self.encoded("train").lengths_N.mean())),
             teacher_score=t_ll.score,
             teacher_nll=t_ll.loss,
             teacher_ece=t_ll.ece,
+            transfer_entropy=self.transfer_entropy,
             student_params=student.n_params,
             teacher_params=self.teacher_card.n_params,
         )

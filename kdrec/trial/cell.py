@@ -183,18 +183,15 @@ class _Runner:
             self.place.student.name,
             self.place.features,
             training=self.place.training,
-            rows=self._rows(),
+            rows=self.place.bench.task.n_rows(),
             searched=f"{_way(self.study)}, seeds {seeds}",
             left_out=self.place.bench.left_out(),
             calibrated=self.calibrated.sentence(),
         )
 
-    def _rows(self) -> dict[str, int]:
-        return {name: len(getattr(self.place.bench.task, name)) for name in ("train", "validation", "test")}
-
     def _open(self, note: str, *, known: bool = True) -> None:
         """Open the cell's run, or write to it what is known by now."""
-        place, training, rows = self.place, self.place.training, self._rows()
+        place, training, rows = self.place, self.place.training, self.place.bench.task.n_rows()
         features = place.features
         run_id = (
             place.store.open_cell(place.experiment_id, str(place.cell), features, note, training=training, rows=rows)

@@ -5,11 +5,11 @@ It reads rows, tokens, weights and logits where main has put them; it takes no l
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, reduce
 
 from kdrec import catalog, sources
 from kdrec.home import Home
-from kdrec.signals import TeacherSignal
+from kdrec.signals import TeacherSignal, joined
 from kdrec.studies import Study
 from kdrec.teacher import fine_tuning, kept_signal, live_logits, run_checkpoint
 from kdrec.trial.bench import Bench
@@ -36,7 +36,7 @@ class Follower:
             case AskTeacher():
                 key = self.bench.pupil.key(self.bench.teacher_training)
                 weights = self.home.folder("teachers", key) / f"{order.checkpoint}.safetensors"
-                live_logits(self.bench.pupil, weights, self.bench.accelerator)
+                live_logits(self.bench.pupil, weights, self.bench.accelerator, self.bench.encoded(order.split))
             case Distil():
                 signal = None if order.checkpoint is None else self._signal(order.checkpoint)
                 train(self.seat, order.config, order.training, checkpoint_of(self.home, order.fingerprint), signal)
@@ -55,7 +55,12 @@ class Follower:
 
     def _signal(self, checkpoint: str) -> TeacherSignal:
         if checkpoint not in self._signals:
-            self._signals[checkpoint] = kept_signal(
-                self.bench.pupil, checkpoint, self.home.folder("logits"), self.bench.max_length
+            bench, folder = self.bench, self.home.folder("logits")
+            self._signals[checkpoint] = reduce(
+                joined,
+                (
+                    kept_signal(bench.pupil, checkpoint, folder, bench.max_length, bench.encoded(split))
+                    for split in bench.taught()
+                ),
             )
         return self._signals[checkpoint]

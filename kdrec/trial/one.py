@@ -54,7 +54,9 @@ class Place(Seat):
     parent_run_id: str
 
 
-def fingerprint(task: str, student: str, config: KDConfig, training: Training, checkpoint: str | None) -> str:
+def fingerprint(
+    task: str, student: str, config: KDConfig, training: Training, checkpoint: str | None, transfer: str = ""
+) -> str:
     """Identity of a trial: what is trained, on what, from which teacher weights, how.
 
     Parameters
@@ -67,10 +69,15 @@ def fingerprint(task: str, student: str, config: KDConfig, training: Training, c
         With the seed.
     checkpoint : str or None
         SHA-256 of the teacher's weights; None for the baseline, which has none.
+    transfer : str
+        Content hash of the task's rows without labels; empty where there are none. The baseline does not see them, so
+        it is the same trial with and without; and without them their weight means nothing.
     """
     knobs = config.to_params()
     del knobs["teacher"]
     parts = [task, student, knobs, training_identity(training), checkpoint, IDENTITY_VERSION]
+    if transfer and config.alpha > 0:
+        parts += [transfer, training.transfer_weight]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -96,6 +103,7 @@ def run_trial(
         config,
         training,
         None if config.alpha == 0 else selection.checkpoint(config.teacher),
+        bench.task.transfer_fingerprint,
     )
     order = _Order(training=training, kind=kind, keep=keep)
     with lock(bench.home, identity):
@@ -244,7 +252,7 @@ def train(
         The student, with the weights of the best evaluation.
     """
     bench, task = seat.bench, seat.bench.task
-    learnt, validation, test = (bench.encoded(split) for split in ("train", "validation", "test"))
+    learnt, validation, test = bench.learnt(config), bench.encoded("validation"), bench.encoded("test")
     classifier = encoder.build(seat.student, seat.folder, task, (learnt, validation, test), seed=training.seed)
     lesson = engine.Lesson(
         train=learnt,

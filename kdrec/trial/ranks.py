@@ -34,9 +34,10 @@ class FineTune:
 
 @dataclass(frozen=True, kw_only=True)
 class AskTeacher:
-    """One pass of the teacher's checkpoint over the training split, for its logits."""
+    """One pass of the teacher's checkpoint over a split of the student's, `train` or `transfer`, for its logits."""
 
     checkpoint: str
+    split: str
 
 
 @dataclass(frozen=True, kw_only=True)
