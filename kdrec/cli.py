@@ -100,6 +100,9 @@ def suggest(
     ] = None,
     text: Text = None,
     label: Label = None,
+    unlabelled: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Rows of the same text without labels, beside a file.")
+    ] = None,
     features: Annotated[
         Path | None, typer.Option(metavar="FILE.json", help="The task by its meta-features alone.")
     ] = None,
@@ -136,7 +139,7 @@ def suggest(
     from kdrec import question, recommend
 
     home: Home = ctx.obj
-    asked = question.Asked(task=task, text=tuple(text or ()), label=label, features=features)
+    asked = question.Asked(task=task, text=tuple(text or ()), label=label, features=features, unlabelled=unlabelled)
     past = question.history_for(history, home)
     about = question.understand(asked, student, past, home)
     past = question.without_namesakes(past, about.features)
@@ -154,6 +157,7 @@ def suggest(
         seed=seed,
     )
     notes = [*answer.evidence["notes"], *question.notes_on_shipped(history, past)]
+    notes += question.notes_on_transfer(about.features)
     answer = replace(answer, evidence={**answer.evidence, "metric": about.metric, "notes": notes})
     if study is not None:
         _hand_over(answer, study, past, asked, like)
@@ -176,8 +180,9 @@ def _hand_over(answer: Suggestion, path: Path, past: History, asked: Asked, like
 
     own = None
     if asked.is_file:
-        file, label = Path(str(asked.task)).resolve(), str(asked.label)
-        own = OwnData(path=str(file), text=asked.text[0] if len(asked.text) == 1 else asked.text, label=label)
+        text = asked.text[0] if len(asked.text) == 1 else asked.text
+        own = OwnData(path=str(asked.task), text=text, label=str(asked.label), unlabelled=asked.unlabelled)
+        own = own.located(Path.cwd())
     model = Study.load(like) if like is not None else None
     handover.write(handover.study_of(answer, path.stem, past, own=own, like=model), path)
 

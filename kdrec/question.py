@@ -36,19 +36,26 @@ class Asked:
     text: tuple[str, ...] = ()
     label: str | None = None
     features: Path | None = None
+    unlabelled: str | None = None
+    """A file of rows without labels, or `EMPTY_LABELS`."""
 
     def __post_init__(self) -> None:
         if self.task is None and self.features is None:
             raise BadArgument("a suggestion needs a task, a CSV, TSV, JSONL or Parquet file, or --features FILE.json")
         if (self.text or self.label) and not self.looks_like_file:
             raise BadArgument(f"--text and --label name columns of a file, got {self.task or str(self.features)!r}")
+        if self.unlabelled is not None and not self.looks_like_file:
+            raise BadArgument(
+                f"--unlabelled names more rows of a file, got {self.task or str(self.features)!r}; rows without labels "
+                "of a task of the catalogue are those that a study's rows.train leaves over"
+            )
         if self.is_file and (not self.text or self.label is None):
             raise self.lack_of_columns()
 
     @property
     def is_file(self) -> bool:
         """Whether the task is a table, existing or not, with columns of it."""
-        return self.looks_like_file and bool(self.text or self.label)
+        return self.looks_like_file and bool(self.text or self.label or self.unlabelled)
 
     @property
     def looks_like_file(self) -> bool:
@@ -125,7 +132,7 @@ def understand(asked: Asked, student: str, past: History, home: Home) -> Underst
     if asked.is_file:
         assert asked.task is not None
         assert asked.label is not None
-        task = tasks.load_file(Path(asked.task), text=asked.text, label=asked.label)
+        task = tasks.load_file(Path(asked.task), text=asked.text, label=asked.label, unlabelled=asked.unlabelled)
         found, metric = _measured(task, student, home), task.metric
     elif asked.task in past.tasks():
         found = _remembered(asked.task, student, past, sizes["teacher_params"])
@@ -187,6 +194,16 @@ def notes_on_shipped(choice: str | None, past: History) -> list[str]:
     if choice is not None or not history.shipped() or history.comparable(trial.config for trial in past):
         return []
     return ["the trials that come with kdrec were left out: those of your history turn other knobs, or to other values"]
+
+
+def notes_on_transfer(asked: TaskFeatures) -> list[str]:
+    """A sentence where rows without labels were spoken of, of which the history tells nothing yet."""
+    if not asked.n_transfer:
+        return []
+    return [
+        f"{asked.n_transfer:,} rows without labels can be learned from; what they bring is not known yet, and the "
+        "answer does not count on them"
+    ]
 
 
 def sync(home: Home, *, always: bool = False, full: bool = False) -> int:

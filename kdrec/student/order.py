@@ -67,13 +67,14 @@ def order(
     if n_seeds < 1:
         raise BadArgument(f"seeds is how many students to train, at least 1, got {n_seeds}")
     given = {name: value for name, value in (knobs or {}).items() if value is not None}
-    own = _own(asked, like)
+    own, past = _own(asked, like), question.history_for(None, home)
     if own is not None and not asked.is_file:
         known_as, texts = asked.task, (own.text,) if isinstance(own.text, str) else own.text
-        asked = Asked(task=own.path, text=texts, label=own.label)
+        asked = Asked(task=own.path, text=texts, label=own.label, unlabelled=own.unlabelled)
+    elif like is not None and str(asked.task) in like.aliases and asked.task not in past.tasks():
+        known_as, asked = asked.task, Asked(task=like.aliases[str(asked.task)])
     else:
         known_as = None
-    past = question.history_for(None, home)
     found = question.understand(asked, student, past, home).features
     features = replace(found, task=known_as or found.task)
     answer = None

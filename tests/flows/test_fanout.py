@@ -121,7 +121,12 @@ def test_a_key_is_equal_for_equal_work_in_any_process_and_differs_with_all_that_
         before,
         key_of(own, Cell(task="own", student="tiny"), home, "cell/local"),
     ]
-    assert len({key, *others}) == 7
+    more = tmp_path / "more.csv"
+    for text in ("a", "b"):
+        more.write_text(f"text\n{text}\n", encoding="utf-8")
+        bare = replace(own, data={"own": replace(own.data["own"], unlabelled=str(more))})
+        others.append(key_of(bare, Cell(task="own", student="tiny"), home, "cell/local"))
+    assert len({key, *others}) == 9
 
 
 def test_where_homes_are_apart_the_path_of_the_studys_is_neither_passed_on_nor_part_of_a_key(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,20 @@ def test_a_study_of_unknown_names_is_refused_before_anything_starts(
     with pytest.raises(BadArgument) as refused:
         check(Study(name="s", tasks=names, students=students))
     assert str(refused.value) == sentence
+
+
+def test_a_task_under_another_name_is_one_of_the_catalogue() -> None:
+    study = Study(name="s", tasks=("few",), students=("tiny",), aliases={"few": "trec"})
+    check(study)
+    with pytest.raises(BadArgument, match="unknown task 'trek'; did you mean 'trec'"):
+        check(replace(study, aliases={"few": "trek"}))
+
+
+def test_rows_without_labels_and_rows_of_the_teacher_are_weighed(home: Home) -> None:
+    study = Study(name="s", tasks=("trec",), students=("tiny",), rows=RowLimits(train=100))
+    more = replace(study, rows=RowLimits(train=100, transfer=300, teacher=200))
+    (teacher, cell), (taught, fed) = (cut(one, home) for one in (study, more))
+    assert (taught.cost, fed.cost) == (pytest.approx(2 * teacher.cost), pytest.approx(4 * cell.cost))
 
 
 def test_the_quickstart_is_found_by_its_name_and_is_the_study_of_the_readme() -> None:
