@@ -148,9 +148,9 @@ def expected_evaluations(training: TeacherTraining) -> int:
     return n_rates * len(training.seeds) * (training.epochs or EPOCHS_EXPECTED) * training.evaluations_per_epoch
 
 
-def over(done: Sequence[Run], budget: Budget) -> bool:
+def over(done: Sequence[Run], budget: Budget, before: float = 0.0) -> bool:
     """Whether the minutes of a budget are spent; what a run took is recorded, so a second look says the same."""
-    return budget.minutes is not None and sum(run.seconds for run in done) >= 60 * budget.minutes
+    return budget.minutes is not None and before + sum(run.seconds for run in done) >= 60 * budget.minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,21 +190,60 @@ def next_student_run(
     rate = next_rate(tried, rungs)
     if rate is not None and not spent:
         return run(rate, first)
-    rate, length = best(first), first
-    while 2 * length <= cap:
-        if (rate, 2 * length) not in by_run:
-            if spent:
-                return Calibration(learning_rate=rate, n_steps=length, reason="budget", still_improving=True)
-            return run(rate, 2 * length)
-        if not helps(by_run[rate, length], by_run[rate, 2 * length], sizes):
-            break
-        length *= 2
-    flat = wanted.has_length or 2 * length <= cap
+    rate = best(first)
+    at_rate = {steps: run for (tried_at, steps), run in by_run.items() if tried_at == rate}
+    length, reason = _lengthened(at_rate, first, cap, sizes, spent=spent)
+    if reason is None:
+        return run(rate, length)
     half = float(f"{rate / 2:.6g}")
     if wanted.learning_rate is None and length > first and not spent and (half, length) not in by_run:
         return run(half, length)
-    reason: Reason = "given" if wanted.has_length else "flat" if flat else "cap"
-    return Calibration(learning_rate=best(length), n_steps=length, reason=reason, still_improving=not flat)
+    if wanted.has_length:
+        reason = "given"
+    return Calibration(
+        learning_rate=best(length), n_steps=length, reason=reason, still_improving=reason in ("cap", "budget")
+    )
+
+
+def next_transfer_length(
+    found: Calibration, done: Sequence[Run], sizes: Sizes, budget: Budget, *, before: float = 0.0
+) -> int | Calibration:
+    """The next length to try of students that also see rows without labels, or what the calibration then comes to.
+
+    Parameters
+    ----------
+    found : Calibration
+        What labels alone came to: its rate is kept, its length is the shortest.
+    done : sequence of Run
+        Runs with these rows, at that rate.
+    sizes : Sizes
+        Of all rows that are learned from.
+    budget : Budget
+    before : float
+        Seconds that the runs on labels alone took.
+    """
+    made = {run.n_steps: run for run in done}
+    if found.n_steps not in made:
+        return found.n_steps
+    spent = over(done, budget, before)
+    length, reason = _lengthened(made, found.n_steps, max(found.n_steps, sizes.cap(budget)), sizes, spent=spent)
+    if reason is None:
+        return length
+    rising = reason in ("cap", "budget")
+    return Calibration(learning_rate=found.learning_rate, n_steps=length, reason=reason, still_improving=rising)
+
+
+def _lengthened(
+    made: Mapping[int, Run], length: int, cap: int, sizes: Sizes, *, spent: bool
+) -> tuple[int, Reason | None]:
+    """The length that doubling comes to and why it ended there; without a reason, a length to be run first."""
+    while 2 * length <= cap:
+        if 2 * length not in made:
+            return (length, "budget") if spent else (2 * length, None)
+        if not helps(made[length], made[2 * length], sizes):
+            return length, "flat"
+        length *= 2
+    return length, "cap"
 
 
 def helps(shorter: Run, longer: Run, sizes: Sizes) -> bool:

@@ -59,6 +59,17 @@ def as_floats(noun: object, *names: str) -> None:
         object.__setattr__(noun, name, float(getattr(noun, name)) + 0.0)  # -0.0 is 0.0
 
 
+def as_flags(noun: object, *names: str) -> None:
+    """Read 0 and 1, as tables spell them, as false and true; None is not known."""
+    for name in names:
+        value = getattr(noun, name)
+        if value is None or isinstance(value, bool):
+            continue
+        if not isinstance(value, int) or value not in (0, 1):
+            raise BadArgument(f"{name} must be 0 or 1, got {shown(value)}")
+        object.__setattr__(noun, name, bool(value))
+
+
 def decoded_toml(text: str) -> dict[str, Any]:
     """The table that a TOML text spells; the reason alone when it spells none that TOML promises to keep exactly."""
     try:

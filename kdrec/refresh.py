@@ -132,7 +132,7 @@ def _word(*texts: str) -> str:
 
 def digest(past: History) -> str:
     """A word for all that an answer rests on, in whatever order."""
-    rows = sorted(json.dumps(trial.to_row(), sort_keys=True) for trial in past)
+    rows = sorted(trial.spelled() for trial in past)
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 

@@ -28,7 +28,7 @@ from kdrec.signals import TeacherSignal, signal_key
 from kdrec.sources import atomic_write, mark_used, sha256_file
 from kdrec.space import Aliases, aliases_of
 from kdrec.tasks import grader
-from kdrec.training import IDENTITY_VERSION, identity
+from kdrec.training import IDENTITY_VERSION, identity_of
 from kdrec.types import (
     BASELINE_CONFIG,
     TEACHERS,
@@ -146,7 +146,7 @@ class Pupil:
             "layers": self.card.layers,
             "task": self.task.fingerprint,
             "tokenizer": self.tokenizer,
-            "training": identity(training),
+            "training": identity_of(training),
             "schema": IDENTITY_VERSION,
         }
         if training.is_auto:

@@ -7,7 +7,6 @@ functions of `kdrec.autotune` on recorded runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
@@ -198,17 +197,23 @@ class TeacherTraining:
         )
 
 
-def identity(training: Training | TeacherTraining) -> dict[str, Any]:
-    """What of a training is part of a hash: all of it, without later fields that keep their default (None).
+_FIRST_FIELDS: Final = frozenset(
+    (
+        *("learning_rate", "epochs", "batch_size", "max_length", "seed", "warmup_ratio", "weight_decay"),
+        *("max_grad_norm", "gradient_accumulation_steps", "evaluations_per_epoch"),
+        *("learning_rates", "seeds"),
+    )
+)
+"""What trainings said at version 1 of an identity."""
 
-    So what was trained before a field existed is found under the hash that it has. The weight of rows without labels is
-    left out: it is part of what a trial learns from them, where it does (`kdrec.trial.fingerprint`).
+
+def identity_of(training: Training | TeacherTraining) -> dict[str, Any]:
+    """A training as a hash spells it: fields that came later count only where they are not at their default.
+
+    A default means what was done before the field was there, so trials and teachers of before keep their hashes. The
+    weight of rows without labels is left out: it is part of what a trial learns from them, where it does
+    (`kdrec.trial.fingerprint`).
     """
-    later = {"n_steps", "evaluate_every", "patience", "max_steps", "minutes"}
-    values = {key: value for key, value in asdict(training).items() if key != "transfer_weight"}
-    return {key: value for key, value in values.items() if key not in later or value is not None}
-
-
-def from_values(values: Mapping[str, Any]) -> Training:
-    """A training as it was written to a run, by any version of kdrec that this one reads."""
-    return Training(**{field.name: values[field.name] for field in fields(Training) if field.name in values})
+    later = {f.name: f.default for f in fields(training) if f.name not in _FIRST_FIELDS}
+    values = {name: value for name, value in asdict(training).items() if name != "transfer_weight"}
+    return {name: value for name, value in values.items() if name not in later or value != later[name]}

@@ -161,6 +161,25 @@ def test_every_calibration_ends_soon_with_a_run_it_made(
     assert all(n_steps <= sizes.cap(budget) for _, n_steps in runs)
 
 
+@pytest.mark.parametrize(
+    ("flat_after", "expected", "reason"), [(60, 60, "flat"), (240, 240, "flat"), (10**9, 240, "cap")]
+)
+def test_students_with_more_rows_train_at_least_as_long_and_as_long_as_it_helps(
+    flat_after: int, expected: int, reason: str
+):
+    """From the 60 steps that labels alone came to, doubled while that helps, within the cap of 400."""
+    found = Calibration(learning_rate=6e-4, n_steps=60, reason="flat", still_improving=False)
+    done: list[Run] = []
+    while isinstance(length := autotune.next_transfer_length(found, done, SIZES, UNBOUNDED), int):
+        score, loss = peak_at(6e-4, flat_after)(6e-4, length)
+        done.append(Run(learning_rate=6e-4, seed=0, n_steps=length, score=score, loss=loss, seconds=9.0))
+    assert (length.n_steps, length.reason, length.learning_rate) == (expected, reason, 6e-4)
+    budget = Budget(minutes=0.1)
+    after_one = autotune.next_transfer_length(found, done[:1], SIZES, budget, before=5.0)
+    assert isinstance(after_one, Calibration)
+    assert (after_one.n_steps, after_one.reason) == (60, "budget")
+
+
 # Teachers
 
 

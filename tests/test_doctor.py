@@ -170,7 +170,7 @@ def test_a_store_of_this_installation_is_ok_and_not_changed(home: Home, stored: 
     tables, studies = services.store(home)
     assert (tables.state, studies.state) == ("ok", "ok")
     assert "answers, its tables (" in tables.found
-    assert studies.found == "studies: 1 of kdrec schema 1"
+    assert studies.found == "studies: 1 of kdrec schema 2"
     assert stored.read_bytes() == before
     assert [path.name for path in home.root.iterdir()] == ["mlflow.db"]
 
@@ -180,10 +180,10 @@ def test_a_store_of_this_installation_is_ok_and_not_changed(home: Home, stored: 
     [
         (f"UPDATE alembic_version SET version_num = '{FIRST_REVISION}'", "are older than MLflow", "mlflow db upgrade"),
         ("UPDATE alembic_version SET version_num = 'f00f00f00f00'", "are of a newer MLflow than", "update mlflow"),
-        ("UPDATE experiment_tags SET value = '99' WHERE key = 'kdrec.schema'", "knows schema 1", "update kdrec"),
+        ("UPDATE experiment_tags SET value = '99' WHERE key = 'kdrec.schema'", "knows schemas up to 2", "update kdrec"),
         (
             "UPDATE experiment_tags SET value = '0' WHERE key = 'kdrec.schema'",
-            "knows schema 1",
+            "knows schemas up to 2",
             "keep those of an older",
         ),
     ],
@@ -214,7 +214,7 @@ def test_credentials_of_a_store_are_in_no_line(home: Home) -> None:
 def test_a_tracking_server_is_asked_over_http(tracking_server: Home) -> None:  # noqa: F811
     lines = doctor.examine(tracking_server, ["store", "clock"])
     assert said(lines) == [("store", "ok"), ("store", "ok"), ("clock", "ok")]
-    assert lines[1].found == "studies: 1 of kdrec schema 1"
+    assert lines[1].found == "studies: 1 of kdrec schema 2"
     assert lines[2].found == "the tracking server keeps our time"
     assert lines[0].found.startswith("http://ada:***@127.0.0.1:")
 

@@ -20,7 +20,17 @@ from kdrec import history
 from kdrec.errors import BadArgument, CorruptFile, DataError, KdrecError, NoHistory, StoreError
 from kdrec.history.columns import COLUMNS, NEEDED_COLUMNS
 from kdrec.home import Home
-from kdrec.types import FAMILIES, HISTORY_COLUMNS, History, KDConfig, Settings, TaskFeatures, Trial, history_columns
+from kdrec.types import (
+    FAMILIES,
+    HISTORY_COLUMNS,
+    SCHEMA_2_COLUMNS,
+    History,
+    KDConfig,
+    Settings,
+    TaskFeatures,
+    Trial,
+    history_columns,
+)
 
 KNOB_COLUMNS = ("alpha", "distance", "teacher", "tau_t", "tau_s", "scale_soft_loss")
 FEATURES = TaskFeatures(
@@ -56,6 +66,7 @@ names = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=
 scores = st.none() | st.floats(0, 100)
 losses = st.none() | st.floats(0, allow_infinity=False, allow_nan=False)
 counts = st.none() | st.integers(1, 2**63 - 1)
+flags = st.none() | st.booleans()
 temperatures = st.floats(0, exclude_min=True, allow_infinity=False)
 
 
@@ -74,6 +85,10 @@ def finished_trials(draw: st.DrawFn) -> Trial:
         teacher_ece=draw(st.none() | st.floats(0, 1)),
         student_params=draw(counts),
         teacher_params=draw(counts),
+        n_transfer=draw(st.none() | st.integers(0, 2**63 - 1)),
+        transfer_entropy=draw(losses),
+        teacher_still_improving=draw(flags),
+        data=draw(st.none() | st.from_regex("[0-9a-f]{16}", fullmatch=True)),
     )
     config = KDConfig(
         alpha=draw(st.floats(0, 1)),
@@ -96,6 +111,10 @@ def finished_trials(draw: st.DrawFn) -> Trial:
         seconds=draw(st.floats(0, allow_infinity=False)),
         run_id=draw(st.just("") | names),
         fingerprint=draw(st.just("") | names),
+        learning_rate=draw(st.none() | temperatures),
+        epochs=draw(losses),
+        n_steps=draw(st.none() | st.integers(0, 2**63 - 1)),
+        still_improving=draw(flags),
     )
 
 
@@ -381,7 +400,7 @@ def test_a_file_of_a_newer_form_is_refused_and_left_alone(home: Home) -> None:
     database.close()
     newer = home.history_db.read_bytes()
     for door in (history.load, history.changed, lambda home: history.sync(home, lambda since: ([], "1"))):
-        with pytest.raises(StoreError, match="is of form 99, and this kdrec knows forms up to 2; update kdrec"):
+        with pytest.raises(StoreError, match="is of form 99, and this kdrec knows forms up to 3; update kdrec"):
             door(home)
     assert home.history_db.read_bytes() == newer
 
@@ -444,6 +463,9 @@ def test_a_table_made_elsewhere_is_read_with_its_types(tmp_path: Path) -> None:
         ("tau_t", "1_0", "a finite number was expected, got '1_0'"),
         ("seed", "0.5", "a whole number was expected, got '0.5'"),
         ("n_train", "9" * 19, "a whole number was expected, got '9999999999999999999'"),
+        ("n_steps", "12.5", "a whole number was expected, got '12.5'"),
+        ("still_improving", "true", "a whole number was expected, got 'true'"),
+        ("transfer_entropy", "nan", "a finite number was expected, got 'nan'"),
         ("seconds", "", "a finite number was expected, got an empty cell"),
         ("task", "", "a text was expected, got an empty cell"),
     ],
@@ -458,7 +480,19 @@ def test_a_bad_cell_is_refused_with_column_line_and_value(
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("val_score", "100.5"), ("alpha", "1.5"), ("tau_s", "0"), ("seed", "-1"), ("status", "done"), ("family", "image")],
+    [
+        ("val_score", "100.5"),
+        ("alpha", "1.5"),
+        ("tau_s", "0"),
+        ("seed", "-1"),
+        ("status", "done"),
+        ("family", "image"),
+        ("still_improving", "2"),
+        ("teacher_still_improving", "-1"),
+        ("n_transfer", "-5"),
+        ("data", "0123"),
+        ("epochs", "-1"),
+    ],
 )
 def test_a_value_out_of_range_is_refused_with_column_line_and_value(tmp_path: Path, column: str, value: str) -> None:
     with pytest.raises(DataError, match=rf"^h\.csv, line 3: {column} must be .*, got '?{re.escape(value)}"):
@@ -468,12 +502,12 @@ def test_a_value_out_of_range_is_refused_with_column_line_and_value(tmp_path: Pa
 def test_a_line_is_counted_in_the_file_also_after_a_cell_of_several_lines(tmp_path: Path) -> None:
     path = table(tmp_path / "h.csv", task="a\nb\nc")
     path.write_text(path.read_text() + "x,y\n")
-    with pytest.raises(DataError, match=r"^h\.csv, line 6: 26 cells were expected, as in the header, got 2$"):
+    with pytest.raises(DataError, match=r"^h\.csv, line 6: 34 cells were expected, as in the header, got 2$"):
         history.read_table(path)
 
 
-def test_the_last_two_columns_may_be_absent_and_all_others_are_needed(tmp_path: Path) -> None:
-    for column in HISTORY_COLUMNS[-2:]:
+def test_the_columns_that_came_later_may_be_absent_and_all_others_are_needed(tmp_path: Path) -> None:
+    for column in ("scale_soft_loss", "fingerprint", *SCHEMA_2_COLUMNS):
         assert len(history.read_table(table(tmp_path / "h.csv", drop=column))) == 2
     for column in NEEDED_COLUMNS:
         with pytest.raises(DataError, match=f"lacks the column {column}$"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from safetensors.torch import load_file
 from tiny_models import card_of, keyword_split, task_of, write_encoder
 from transformers import AutoModelForSequenceClassification
 
-from kdrec import engine, teacher
+from kdrec import encoder, engine, teacher
 from kdrec.errors import KdrecError
 from kdrec.signals import TeacherSignal
 from kdrec.teacher import Pupil, Teacher, fine_tune, live_logits, may_be_chosen, select, teacher_signal
+from kdrec.training import identity_of
 from kdrec.types import TEACHERS, Candidate, TeacherTraining, Training
 
 CPU = engine.make_accelerator(device="cpu")
@@ -389,6 +390,35 @@ def test_the_key_of_a_teacher_sees_all_that_its_trace_depends_on(pupil: Pupil, t
     ]
     assert len(set(keys)) == len(keys)
     assert pupil.key(TRAINING) == pupil.key(replace(TRAINING))
+
+
+TRAINED_OF_OLD = {
+    **{"learning_rates": (3e-3,), "seeds": (0, 1), "epochs": 12, "batch_size": 32, "max_length": 128},
+    "evaluations_per_epoch": 2,
+}
+"""All that a teacher's training said at version 1 of an identity."""
+
+
+def test_a_teacher_of_before_the_schema_grew_is_found_under_its_old_key(
+    pupil: Pupil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The digest was written down by the last kdrec of schema 1."""
+    monkeypatch.setattr(encoder, "source_hash", lambda folder: "source")
+    old = TeacherTraining(**TRAINED_OF_OLD)
+    assert (
+        replace(pupil, tokenizer="0" * 64).key(old)
+        == "119c679e47313f5ee20c921331cc018389e0dd48c51007c58ed075d607f0e876"
+    )
+    assert identity_of(old) == TRAINED_OF_OLD
+
+
+def test_a_field_that_came_later_counts_only_where_it_is_not_at_its_default() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Grown(TeacherTraining):
+        later: bool = False
+
+    assert identity_of(Grown(**TRAINED_OF_OLD)) == TRAINED_OF_OLD
+    assert identity_of(Grown(**TRAINED_OF_OLD, later=True)) == {**TRAINED_OF_OLD, "later": True}
 
 
 # Logits

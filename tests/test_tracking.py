@@ -423,12 +423,12 @@ def test_a_run_of_a_newer_schema_is_refused_naming_both(store: Store) -> None:
     recorded = record(store)
     store.ledger.write(recorded.run_id, tags={"kdrec.schema": "7"})
     for door in (store.trials, lambda: store.find(recorded.fingerprint)):
-        with pytest.raises(StoreError, match="has kdrec schema 7, and this kdrec knows schema 1; update kdrec"):
+        with pytest.raises(StoreError, match="has kdrec schema 7, and this kdrec knows schemas up to 2; update kdrec"):
             door()
 
 
 @pytest.mark.parametrize(
-    ("version", "words"), [("7", "schema 7, and this kdrec knows schema 1; update"), ("x", "schema x")]
+    ("version", "words"), [("7", "schema 7, and this kdrec knows schemas up to 2; update"), ("x", "schema x")]
 )
 def test_a_store_of_another_schema_is_refused_when_opened(store: Store, home: Home, version: str, words: str) -> None:
     store.ledger.client.set_experiment_tag(store.experiment("study"), "kdrec.schema", version)

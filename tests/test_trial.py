@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from kdrec.home import Home
 from kdrec.space import told as told_of
 from kdrec.studies import Cell, Study
 from kdrec.tracking import Store
+from kdrec.training import identity_of
 from kdrec.trial.cell import _Runner
 from kdrec.trial.one import run_trial
 from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, History, KDConfig, Settings, Training
@@ -49,6 +49,8 @@ class TestACell:
         configs = [made.config for made in result.trials]
         assert configs == [BASELINE_CONFIG, DEFAULT_CONFIG, KDConfig(distance="mse")]
         assert all(made.status == "completed" and made.seconds > 0 and made.run_id for made in result.trials)
+        assert {(made.learning_rate, made.epochs, made.n_steps) for made in result.trials} == {(6e-4, 1.0, 2)}
+        assert {len(str(made.features.data)) for made in result.trials} == {16}
         assert result.best in configs
 
     def test_a_second_search_finds_every_trial(self, searched: tuple[Home, trial.CellResult]) -> None:
@@ -329,23 +331,31 @@ def test_rows_without_labels_are_part_of_what_a_teacher_teaches_and_of_no_baseli
     assert identity(**half) == identity(), "without such rows their weight means nothing"
 
 
-def test_a_trial_without_such_rows_has_the_fingerprint_that_it_had_before_there_were_any() -> None:
-    """As a home of kdrec 0.1 has it: what was hashed then, written out."""
-    knobs = {name: value for name, value in KDConfig().to_params().items() if name != "teacher"}
-    how = {
-        "learning_rate": 6e-4,
-        "epochs": 4,
-        "batch_size": 32,
-        "max_length": 128,
-        "seed": 0,
-        "warmup_ratio": 0.1,
-        "weight_decay": 0.01,
-        "max_grad_norm": 1.0,
-        "gradient_accumulation_steps": 1,
-        "evaluations_per_epoch": 1,
-    }
-    parts = json.dumps(["a", "b", knobs, how, "c", 1], sort_keys=True)
-    assert identity() == hashlib.sha256(parts.encode()).hexdigest()
+TRAINED_OF_OLD = {
+    **{"learning_rate": 1e-3, "epochs": 8, "batch_size": 32, "max_length": 128, "seed": 3, "warmup_ratio": 0.1},
+    **{"weight_decay": 0.01, "max_grad_norm": 1.0, "gradient_accumulation_steps": 1, "evaluations_per_epoch": 1},
+}
+"""All that a training said at version 1 of an identity."""
+
+
+def test_a_trial_of_before_the_schema_grew_is_found_under_its_old_fingerprint() -> None:
+    """The digests were written down by the last kdrec of schema 1."""
+    old = Training(**TRAINED_OF_OLD)
+    taught = trial.fingerprint("task-hash", "student-hash:(0, 5)", KDConfig(tau_t=4.0), old, "c" * 64)
+    assert taught == "b96dda18d2c703e82b83f2ec492ed40433fac6cedcbfde845d4a36db1c082dd8"
+    bare = replace(old, learning_rate=6e-4, epochs=4, seed=0)
+    baseline = trial.fingerprint("task-hash", "student-hash:(0, 5)", BASELINE_CONFIG, bare, None)
+    assert baseline == "7e038e016e17557506e1dd71b0921c8979adf0ad99bb127be87f98c5edfa6cf2"
+    assert identity_of(old) == TRAINED_OF_OLD
+
+
+def test_a_field_that_came_later_counts_only_where_it_is_not_at_its_default() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Grown(Training):
+        later: str = "as before"
+
+    assert identity_of(Grown(**TRAINED_OF_OLD)) == TRAINED_OF_OLD
+    assert identity_of(Grown(**TRAINED_OF_OLD, later="other")) == {**TRAINED_OF_OLD, "later": "other"}
 
 
 def test_a_teacher_is_no_student() -> None:

@@ -18,6 +18,7 @@ from kdrec.types import (
     FAMILIES,
     HISTORY_COLUMNS,
     KNOBS,
+    SCHEMA_2_COLUMNS,
     Gain,
     History,
     KDConfig,
@@ -63,6 +64,10 @@ features = st.builds(
     teacher_score=maybe(st.floats(0, 100)),
     teacher_nll=maybe(at_least_0),
     teacher_ece=maybe(st.floats(0, 1)),
+    n_transfer=maybe(st.integers(0, 10**9)),
+    transfer_entropy=maybe(at_least_0),
+    teacher_still_improving=maybe(st.booleans()),
+    data=maybe(st.from_regex("[0-9a-f]{16}", fullmatch=True)),
     student_params=maybe(counts),
     teacher_params=maybe(counts),
 )
@@ -79,6 +84,10 @@ trials = st.builds(
     seconds=at_least_0,
     run_id=st.text(),
     fingerprint=st.text(),
+    learning_rate=maybe(above_0),
+    epochs=maybe(at_least_0),
+    n_steps=maybe(st.integers(0, 10**9)),
+    still_improving=maybe(st.booleans()),
 )
 
 
@@ -118,8 +127,22 @@ def test_equal_training_has_one_spelling():
 def test_from_row_is_the_inverse_of_to_row(trial: Trial):
     row = trial.to_row()
     assert tuple(row) == HISTORY_COLUMNS
-    assert Trial.from_row(row) == trial
+    assert not any(isinstance(value, bool) for value in row.values()), "yes is 1 in every form"
+    back = Trial.from_row(row)
+    assert back == trial
+    assert type(back.still_improving) is type(trial.still_improving)
+    assert type(back.features.teacher_still_improving) is type(trial.features.teacher_still_improving)
     assert Trial.from_row(json.loads(json.dumps(row))) == trial
+
+
+@given(trial=trials)
+def test_what_is_not_known_in_the_newer_columns_leaves_the_spelling_of_a_trial_as_it_was(trial: Trial):
+    newer = {f.name for f in dataclasses.fields(Trial)} & set(SCHEMA_2_COLUMNS)
+    bare = dataclasses.replace(trial.features, **dict.fromkeys(set(SCHEMA_2_COLUMNS) - newer))
+    old = dataclasses.replace(trial, features=bare, **dict.fromkeys(newer))
+    row = {column: value for column, value in old.to_row().items() if column not in SCHEMA_2_COLUMNS}
+    assert old.spelled() == json.dumps(row, sort_keys=True)
+    assert (trial.spelled() == old.spelled()) == (trial == old)
 
 
 foreign_knobs = st.dictionaries(
@@ -201,6 +224,15 @@ def test_a_row_without_a_needed_value_is_refused_and_never_filled_with_a_default
         (lambda: TaskFeatures(task="t", family="images"), "family must be one of"),
         (lambda: TaskFeatures(task="t", teacher_score=101), "teacher_score must be in [0, 100], got 101"),
         (lambda: TaskFeatures(task="t", n_train=3, n_classes=4), "n_classes (4) cannot be above n_train (3)"),
+        (lambda: TaskFeatures(task="t", n_transfer=-1), "n_transfer must be a whole number of at least 0, got -1"),
+        (lambda: TaskFeatures(task="t", data="0123"), "data must be 16 hexadecimal digits, got '0123'"),
+        (lambda: TaskFeatures(task="t", data=7), "data must be 16 hexadecimal digits, got 7"),
+        (lambda: TaskFeatures(task="t", teacher_still_improving=2), "teacher_still_improving must be 0 or 1, got 2"),
+        (lambda: TaskFeatures(task="t", teacher_still_improving="no"), "teacher_still_improving must be 0 or 1, got"),
+        (lambda: Trial.from_row(a_row(still_improving=1.0)), "still_improving must be 0 or 1, got 1.0"),
+        (lambda: Trial.from_row(a_row(learning_rate=0)), "learning_rate must be in (0, inf), got 0"),
+        (lambda: Trial.from_row(a_row(epochs=-1)), "epochs must be in [0, inf), got -1"),
+        (lambda: Trial.from_row(a_row(n_steps=0.5)), "n_steps must be a whole number of at least 0, got 0.5"),
         (lambda: TaskFeatures.from_dict({"n_clases": 3}), "unknown feature 'n_clases'; did you mean 'n_classes'?"),
         (lambda: Trial.from_row(a_row(**{"knob.lr": 1})), "got alpha beside knob.lr"),
         (lambda: Trial.from_row({k: v for k, v in a_row(**{"knob.lr": None}).items() if k not in KNOBS}), "got none"),

@@ -1,15 +1,18 @@
 """What older versions left behind is read by this one, and said in a sentence where it needs a hand.
 
-`tests/data` holds what kdrec wrote before it knew foreign knobs, on MLflow 3.1.0: see `make_old_store.py` there.
+`tests/data` holds what kdrec wrote before it knew foreign knobs, on MLflow 3.1.0, and a history of form 2, of before it
+kept how long a trial was trained: see `make_old_store.py` there.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,9 +21,20 @@ from kdrec import history, recommend
 from kdrec.cli import main
 from kdrec.errors import CorruptFile, StoreError
 from kdrec.history import table
+from kdrec.history.columns import NEEDED_COLUMNS
 from kdrec.home import Home
 from kdrec.tracking import Store
-from kdrec.types import BASELINE_CONFIG, HISTORY_COLUMNS, SCHEMA_VERSION, History, KDConfig, Settings, Trial
+from kdrec.types import (
+    BASELINE_CONFIG,
+    SCHEMA_2_COLUMNS,
+    SCHEMA_VERSION,
+    History,
+    KDConfig,
+    Settings,
+    TaskFeatures,
+    Training,
+    Trial,
+)
 
 DATA = Path(__file__).parent / "data"
 SYNCED_FROM = "sqlite:////tmp/kdrec-old-home/mlflow.db"
@@ -81,6 +95,9 @@ def test_tables_of_an_older_mlflow_are_left_as_they_are_and_the_command_is_named
 def test_after_the_command_all_of_it_is_read_and_goes_on(old: Home) -> None:
     store = Store.open(upgraded(old))
     assert told(store.trials()[0]) == expected()
+    assert {(t.learning_rate, t.epochs, t.n_steps, t.still_improving) for t in store.trials()[0]} == {
+        (6e-4, 4.0, None, None)
+    }, "a run of schema 1 says how it was trained, and not how long"
     assert told([store.find("old2")]) == expected()[2:3]  # type: ignore[list-item]
     assert history.sync(old, store.trials) == 6
     assert told(history.load(old)) == expected()
@@ -93,6 +110,36 @@ def test_after_the_command_all_of_it_is_read_and_goes_on(old: Home) -> None:
     cell = store.open_cell(experiment, "trec/small", store.trials()[0][0].features, "again")
     assert len(store.ledger.runs([experiment], "cell")) == 1
     assert store.ledger.client.get_run(cell).data.tags["kdrec.schema"] == str(SCHEMA_VERSION)
+
+
+def test_a_trial_of_schema_1_stays_in_its_cell_when_the_cell_is_searched_on(tmp_path: Path) -> None:
+    """A cell of today knows the content of its rows, and a training may have more fields than then."""
+    home = Home(root=tmp_path, tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    store = Store.open(home)
+    rows = TaskFeatures(task="trec", n_train=3000, n_classes=6, teacher_score=91.0)
+    others = replace(rows, data="f" * 16)
+    todays = replace(rows, data="0" * 16, n_transfer=0, teacher_still_improving=False)
+
+    def record(features: TaskFeatures, seed: int, learning_rate: float = 6e-4) -> Trial:
+        training = Training(seed=seed, learning_rate=learning_rate)
+        experiment = store.experiment("s")
+        cell = store.open_cell(experiment, "trec/small", features, "", training=training, rows={"train": 3000})
+        about = {"config": KDConfig(), "student": "small", "features": features, "seed": seed}
+        run = store.start_trial(experiment, cell, **about, fingerprint=f"f{seed}", training=training)
+        done = {"status": "completed", "val_score": 80.0, "val_loss": 0.5, "test_score": 80.0, "seconds": 1.0}
+        return store.finish_trial(run, Trial(**about, **done, learning_rate=learning_rate))
+
+    old = record(rows, 0)
+    training = json.loads(store.ledger.client.get_run(old.run_id).data.tags["kdrec.training"])
+    for name in ("evaluations_per_epoch", "gradient_accumulation_steps"):  # as if these had come later
+        del training[name]
+    store.ledger.write(old.run_id, tags={"kdrec.schema": "1", "kdrec.training": json.dumps(training)})
+    record(others, 1)
+    record(todays, 2, learning_rate=1e-3)
+    new = record(todays, 3)
+    (cell,) = store.outcome("s").cells
+    assert [trial.seed for trial in cell.trials] == [0, 3], "not those of other rows or of another training"
+    assert cell.trials == (replace(old, epochs=4.0), new)
 
 
 def test_tables_of_a_newer_mlflow_ask_for_that_one(old: Home) -> None:
@@ -114,6 +161,47 @@ def in_form_1_with_knobs(file: Path) -> None:
     in_form_1(file)
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("ALTER TABLE trials ADD COLUMN knobs TEXT")
+
+
+def test_a_history_of_form_2_is_checked_as_it_was_written_and_then_widened(tmp_path: Path) -> None:
+    restored("old-history-form-2.sql", tmp_path / "history.sqlite")
+    home = Home(root=tmp_path, tracking_uri=SYNCED_FROM)
+    before = home.history_db.read_bytes()
+    imported, *own, foreign = history.load(home)
+    assert told(own) == expected()
+    assert (imported.task, imported.seed, imported.fingerprint) == ("imported", 7, "")
+    assert (foreign.config, foreign.fingerprint) == (Settings.of(lr=0.1, loss="kl"), "foreign")
+    assert {getattr(t.features, name, getattr(t, name, None)) for t in own for name in SCHEMA_2_COLUMNS} == {None}
+    assert home.history_db.read_bytes() == before
+    new = replace(own[0], fingerprint="new", run_id="new", n_steps=376, still_improving=True)
+    assert history.sync(home, lambda since: ([new], "10")) == 1
+    assert history.load(home).trials == (imported, *own, foreign, new)
+    assert history.sync(home, lambda since: ([imported], "11")) == 0, (
+        "a row without a name of its own is the same in both forms"
+    )
+    with closing(sqlite3.connect(home.history_db)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (table.FORM,)
+        assert database.execute("SELECT n_steps, still_improving FROM trials WHERE run_id = 'new'").fetchall() == [
+            (376, 1)
+        ]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE trials SET val_score = 86.2 WHERE run_id = 'run1'",
+        "UPDATE trials SET knobs = '{}' WHERE fingerprint = 'foreign'",
+        "DELETE FROM trials WHERE run_id = 'run2'",
+        "ALTER TABLE trials ADD COLUMN n_steps INTEGER",
+        "PRAGMA user_version = 3",
+    ],
+)
+def test_a_damaged_history_of_form_2_is_not_believed(tmp_path: Path, damage: str) -> None:
+    restored("old-history-form-2.sql", tmp_path / "history.sqlite")
+    with closing(sqlite3.connect(tmp_path / "history.sqlite")) as database, database:
+        database.execute(damage)
+    with pytest.raises(CorruptFile, match="is damaged and was not used"):
+        history.load(Home(root=tmp_path, tracking_uri=SYNCED_FROM))
 
 
 @pytest.mark.parametrize("form", [in_form_1, in_form_1_with_knobs])
@@ -152,6 +240,6 @@ def test_an_exported_history_of_old_is_the_same_history_and_is_answered_from(tmp
     answer = recommend.suggest(plain, plain.trials[0].features, "small")
     assert answer.evidence["n_trials"] == 4  # completed ones
     lines = [line.rsplit(",", 2)[0] for line in (DATA / "old-history.csv").read_text(encoding="utf-8").splitlines()]
-    assert lines[0].split(",") == list(HISTORY_COLUMNS[:-2])  # the two that may be absent
+    assert lines[0].split(",") == list(NEEDED_COLUMNS)
     (tmp_path / "oldest.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     assert [trial.val_score for trial in history.read_table(tmp_path / "oldest.csv")] == [t.val_score for t in past]

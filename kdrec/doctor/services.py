@@ -65,13 +65,13 @@ def _tables(found: Standing) -> Line:
 
 
 def _schemas(found: Standing) -> Line:
-    other = sorted(set(found.schemas) - {str(SCHEMA_VERSION)})
+    other = sorted(set(found.schemas) - {str(version) for version in range(1, SCHEMA_VERSION + 1)})
     counted = ", ".join(f"{count} of kdrec schema {schema}" for schema, count in sorted(found.schemas.items()))
     if not other:
         return ok("store", f"studies: {counted}")
     newer = any(schema.isdecimal() and int(schema) > SCHEMA_VERSION for schema in other)
     advice = "update kdrec" if newer else "keep those of an older kdrec in a store of their own"
-    return broken("store", f"studies: {counted}; this kdrec knows schema {SCHEMA_VERSION}", advice)
+    return broken("store", f"studies: {counted}; this kdrec knows schemas up to {SCHEMA_VERSION}", advice)
 
 
 def shared(home: Home) -> list[Line]:

@@ -35,7 +35,9 @@ class Column:
     optional: bool
 
 
-_WHOLE: Final = ("n_train", "n_classes", "student_params", "teacher_params", "seed")
+_FLAGS: Final = ("teacher_still_improving", "still_improving")
+"""Columns of yes and no: whole numbers, 1 and 0."""
+_WHOLE: Final = ("n_train", "n_classes", "n_transfer", "student_params", "teacher_params", "seed", "n_steps", *_FLAGS)
 _TEXT: Final = (
     "task",
     "family",
@@ -46,6 +48,7 @@ _TEXT: Final = (
     "run_id",
     "scale_soft_loss",
     "fingerprint",
+    "data",
 )
 _NEEDED: Final = ("task", "student", "alpha", "distance", "teacher", "tau_t", "tau_s", "seed", "status", "seconds")
 
@@ -56,8 +59,8 @@ def _column(name: str) -> Column:
 
 
 COLUMNS: Final = tuple(_column(name) for name in HISTORY_COLUMNS)
-NEEDED_COLUMNS: Final = HISTORY_COLUMNS[:-2]
-"""Columns that a table must have; the last two may be absent."""
+NEEDED_COLUMNS: Final = HISTORY_COLUMNS[: HISTORY_COLUMNS.index("scale_soft_loss")]
+"""Columns that a table must have; those that came later may be absent."""
 
 _FEATURES: Final = tuple(name for name in TaskFeatures.__dataclass_fields__ if name in HISTORY_COLUMNS)
 _KNOBS: Final = tuple(KDConfig.__dataclass_fields__)
@@ -66,6 +69,7 @@ _PICK_FEATURES, _PICK_KNOBS, _PICK_OWN = (
     itemgetter(*(HISTORY_COLUMNS.index(name) for name in names)) for names in (_FEATURES, _KNOBS, _OWN)
 )
 _NUMBERS_AT: Final = tuple(at for at, column in enumerate(COLUMNS) if column.kind == "number")
+_FLAGS_AT: Final = tuple(HISTORY_COLUMNS.index(name) for name in _FLAGS)
 _IDENTITY_AT: Final = (HISTORY_COLUMNS.index("fingerprint"), HISTORY_COLUMNS.index("run_id"))
 _READ: Final = attrgetter(
     *(
@@ -80,7 +84,7 @@ _NO_KNOBS: Final = [at for at, name in enumerate(HISTORY_COLUMNS) if name in _KN
 
 
 def row_of(trial: Trial) -> Row:
-    """A trial as plain values in the order of the columns; every number is a float, and no zero is negative."""
+    """A trial as plain values in the order of the columns: numbers are floats, no zero is negative, yes is 1."""
     foreign = isinstance(trial.config, Settings)
     row = list(_READ_FOREIGN(trial) if foreign else _READ(trial))
     for at in _NO_KNOBS if foreign else ():
@@ -88,6 +92,9 @@ def row_of(trial: Trial) -> Row:
     for at in _NUMBERS_AT:
         if row[at] is not None:
             row[at] = float(row[at]) + 0.0
+    for at in _FLAGS_AT:
+        if row[at] is not None:
+            row[at] = int(row[at])
     return (*row, json.dumps(trial.config.to_dict(), sort_keys=True)) if foreign else tuple(row)
 
 

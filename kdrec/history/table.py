@@ -20,7 +20,7 @@ from kdrec.history.columns import COLUMNS, FINISHED, Row, digest_with, hashed, i
 from kdrec.home import Home
 from kdrec.sources import atomic_write
 from kdrec.space import check_one_space
-from kdrec.types import HISTORY_COLUMNS, History, Trial
+from kdrec.types import HISTORY_COLUMNS, SCHEMA_2_COLUMNS, History, Trial
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
@@ -31,10 +31,11 @@ Fetch = Callable[[str | None], tuple[list[Trial], str]]
 IMPORTED: Final = "imported"
 """Origin of a row that came from a file; other rows name the store they were synced from."""
 
-FORM: Final = 2
+FORM: Final = 3
 """Version of the file's tables, in `PRAGMA user_version`; an older one is brought here step by step (`_STEPS`)."""
 
 _SQL_TYPES: Final = {"text": "TEXT", "whole": "INTEGER", "number": "REAL"}
+_COLUMNS_BEFORE_3: Final = tuple(name for name in HISTORY_COLUMNS if name not in SCHEMA_2_COLUMNS)
 _ABOUT: Final = frozenset({"digest", "store", "watermark", "marker"})
 
 
@@ -286,26 +287,39 @@ def _name_foreign_knobs(database: sqlite3.Connection) -> None:
         database.execute("ALTER TABLE trials ADD COLUMN knobs TEXT")
 
 
-_STEPS: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {1: _name_foreign_knobs}
+def _widen(database: sqlite3.Connection) -> None:
+    """Form 2 to 3: the columns of schema 2, which say nothing of the trials of before."""
+    types = {column.name: _SQL_TYPES[column.kind] for column in COLUMNS}
+    for name in SCHEMA_2_COLUMNS:
+        database.execute(f'ALTER TABLE trials ADD COLUMN "{name}" {types[name]}')
+
+
+_STEPS: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {1: _name_foreign_knobs, 2: _widen}
 """What brings a file of a form to the next one, in memory: the file itself is written anew by the next sync."""
 
 
 def _read(path: Path) -> _Table:
-    """The table in a file, checked: its form, its schema, and its rows against their digest."""
-    names = ", ".join(f'"{name}"' for name in HISTORY_COLUMNS)
+    """The table in a file, checked: its form, its schema, and its rows, as they were written, against their digest."""
     with _opened(path) as database:
         about = dict(database.execute("SELECT name, value FROM about"))
         origins = [origin for (origin,) in database.execute("SELECT origin FROM trials ORDER BY rowid")]
-        padded = database.execute(f"SELECT {names}, knobs FROM trials ORDER BY rowid").fetchall()
-        rows = [row[:-1] if row[-1] is None else row for row in padded]
-        todays = database.execute("PRAGMA user_version").fetchone()[0] == FORM
+        form = database.execute("PRAGMA user_version").fetchone()[0]  # of the file: steps leave it
+        todays = form == FORM
+        written = _rows(database, HISTORY_COLUMNS if todays else _COLUMNS_BEFORE_3)
+        rows = written if todays else _rows(database, HISTORY_COLUMNS)
         data = database.serialize() if todays else b""
-    same = hashed(rows, origins)
+    same = hashed(written, origins)
     if about.keys() != _ABOUT or (told := about.pop("digest")) != digest_with(same, sorted(about.items())):
         raise _damaged(path)
     if not todays:
         return _Table(origins, rows, **about)
     return _Table(origins, rows, **about, data=data, digest=told, n_stored=len(rows), hashed=same)
+
+
+def _rows(database: sqlite3.Connection, columns: Sequence[str]) -> list[Row]:
+    names = ", ".join(f'"{name}"' for name in columns)
+    padded = database.execute(f"SELECT {names}, knobs FROM trials ORDER BY rowid").fetchall()
+    return [row[:-1] if row[-1] is None else row for row in padded]
 
 
 def _read_or_put_aside(path: Path) -> _Table:

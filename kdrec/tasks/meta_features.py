@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdrec.types import Task, TaskFeatures
+from kdrec.types import DATA_DIGITS, Task, TaskFeatures
 
 
 def features(task: Task, *, mean_tokens: float | None = None) -> TaskFeatures:
@@ -21,7 +21,7 @@ def features(task: Task, *, mean_tokens: float | None = None) -> TaskFeatures:
     TaskFeatures
         `label_entropy` is the entropy of the training labels (of `tokens`: of the words' tags) in nats. What a teacher
         tells stays None, and so do labels where answers are places of a text (`qa`), and the number of rows without
-        labels where there are none.
+        labels where there are none. `data` tells these rows from all others.
     """
     spans = task.family == "qa"  # whose labels are places of a text
     return TaskFeatures(
@@ -32,6 +32,7 @@ def features(task: Task, *, mean_tokens: float | None = None) -> TaskFeatures:
         label_entropy=None if spans else _entropy(task),
         mean_tokens=mean_tokens,
         n_transfer=None if task.transfer is None else len(task.transfer),
+        data=task.fingerprint[:DATA_DIGITS],
     )
 
 

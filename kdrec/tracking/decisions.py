@@ -77,7 +77,7 @@ def pinned_history(ledger: Ledger, run_id: str, past: History) -> tuple[History,
 
 def _word(trial: Trial) -> str:
     """Short name of a trial: its run, where it has one, else what it is."""
-    name = trial.run_id or trial.fingerprint or json.dumps(trial.to_row(), sort_keys=True)
+    name = trial.run_id or trial.fingerprint or trial.spelled()
     return key_of(name)[:WORD]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -24,7 +25,10 @@ from kdrec.tracking.runs import (
     key_of,
     trial_of,
 )
-from kdrec.types import TEACHERS, Candidate, TaskFeatures
+from kdrec.types import SCHEMA_2_COLUMNS, TEACHERS, Candidate, TaskFeatures, Training
+
+Kind = tuple[dict[str, Any], dict[str, Any]]
+"""Features, and training without its seed."""
 
 PAGE: Final = "report.html"
 """Artifact of the run that stands for a study."""
@@ -82,7 +86,7 @@ def _by_start(runs: Sequence[Any]) -> list[Any]:
 def _cell(ledger: Ledger, name: str, run: Any, trials: Sequence[Any]) -> CellOutcome:
     tags, (task, _, student) = run.data.tags, name.rpartition("/")
     what = _kind(tags)
-    own = [trial for trial in trials if trial.data.tags.get(CELL) == name and _kind(trial.data.tags) == what]
+    own = [t for t in trials if t.data.tags.get(CELL) == name and _alike(_kind(t.data.tags), what)]
     return CellOutcome(
         task=task,
         student=student,
@@ -96,10 +100,23 @@ def _cell(ledger: Ledger, name: str, run: Any, trials: Sequence[Any]) -> CellOut
     )
 
 
-def _kind(tags: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _kind(tags: Mapping[str, str]) -> Kind:
     """What makes trials of one name comparable: features of the task and its teacher, and the training but its seed."""
     training = {key: value for key, value in json.loads(tags[TRAINING]).items() if key != "seed"}
     return json.loads(tags[FEATURES]), training
+
+
+def _alike(one: Kind, other: Kind) -> bool:
+    """Whether nothing differs; a newer feature counts only where both know it, as runs of schema 1 know none."""
+    features, training = zip(one, other, strict=True)
+    unknown = {name for name in SCHEMA_2_COLUMNS if not all(name in known for known in features)}
+    first, second = ({k: v for k, v in known.items() if k not in unknown} for known in features)
+    return first == second and _spelled(training[0]) == _spelled(training[1])
+
+
+def _spelled(training: Mapping[str, Any]) -> dict[str, Any]:
+    """A training with the fields that came after it was recorded: their defaults mean what was done before."""
+    return {**{f.name: f.default for f in fields(Training) if f.name != "seed"}, **training}
 
 
 def _teachers(ledger: Ledger, experiment: str) -> tuple[TeacherOutcome, ...]:

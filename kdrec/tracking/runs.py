@@ -43,6 +43,12 @@ EVIDENCE: Final = ("completed", "diverged")
 RESULTS: Final = ("val_score", "val_loss", "test_score", "seconds")
 """Metrics that `finish` writes once; curves have other names."""
 
+TRAINED: Final = ("learning_rate", "epochs", "n_steps", "still_improving")
+"""How a trial was trained, in the tag of its results; runs of schema 1 have it in that of their training alone."""
+
+READ: Final = tuple(str(version) for version in range(1, SCHEMA_VERSION + 1))
+"""Schemas whose runs are understood here."""
+
 TAG_LIMIT: Final = 8000
 """MLflow cuts a longer tag without a word."""
 
@@ -81,18 +87,18 @@ def started_tags(*, student: str, features: TaskFeatures, training: Training) ->
 
 def result_tags(trial: Trial) -> dict[str, str]:
     """Tags that say what a trial came to."""
-    result = {name: getattr(trial, name) for name in RESULTS}
+    result = {name: getattr(trial, name) for name in (*RESULTS, *TRAINED)}
     return {STATUS: trial.status, FEATURES: to_json(trial.features), RESULT: to_json(result)}
 
 
 def check_schema(version: str | None, where: str) -> None:
-    """Refuse what another version of kdrec wrote: what its words mean is not known here."""
-    if version == str(SCHEMA_VERSION):
+    """Refuse what a newer version of kdrec wrote: what its words mean is not known here."""
+    if version in READ:
         return
     newer = version is not None and version.isdecimal() and int(version) > SCHEMA_VERSION
     advice = "; update kdrec to read it" if newer else ""
     raise StoreError(
-        f"{where} has kdrec schema {version or 'unknown'}, and this kdrec knows schema {SCHEMA_VERSION}{advice}"
+        f"{where} has kdrec schema {version or 'unknown'}, and this kdrec knows schemas up to {SCHEMA_VERSION}{advice}"
     )
 
 
@@ -102,13 +108,15 @@ def trial_of(run: Any) -> Trial:
     check_schema(tags.get(SCHEMA), f"run {run.info.run_id}")
     try:
         result = json.loads(tags[RESULT])
+        if tags[SCHEMA] == "1":
+            result |= _trained_before(tags)
         return Trial(
             features=TaskFeatures.from_dict(json.loads(tags[FEATURES])),
             student=tags[STUDENT],
             config=KDConfig.from_params(params),
             seed=int(params["seed"]),
             status=tags[STATUS],
-            **{name: result.get(name) for name in RESULTS},
+            **{name: result.get(name) for name in (*RESULTS, *TRAINED)},
             run_id=run.info.run_id,
             fingerprint=tags[FINGERPRINT],
         )
@@ -116,6 +124,12 @@ def trial_of(run: Any) -> Trial:
         raise StoreError(
             f"run {run.info.run_id} cannot be read as a trial ({error!s:.120}); delete it in MLflow to go on"
         ) from None
+
+
+def _trained_before(tags: Mapping[str, str]) -> dict[str, Any]:
+    """What the training of a run of schema 1 says of it; such a run did not count its steps."""
+    training = json.loads(tags.get(TRAINING, "{}"))
+    return {name: training.get(name) for name in ("learning_rate", "epochs")}
 
 
 def finished(runs: Sequence[Any]) -> list[Any]:

@@ -172,13 +172,15 @@ class Bench:
 
     def features(self, student: ModelCard) -> TaskFeatures:
         """Meta-features of the task as this teacher and student see it; the teacher is t_ll."""
-        t_ll = self.teacher.selection.t_ll
+        selection = self.teacher.selection
+        t_ll = selection.t_ll
         return replace(
             tasks.features(self.task, mean_tokens=float(self.encoded("train").lengths_N.mean())),
             teacher_score=t_ll.score,
             teacher_nll=t_ll.loss,
             teacher_ece=t_ll.ece,
             transfer_entropy=self.transfer_entropy,
+            teacher_still_improving=selection.still_improving,
             student_params=student.n_params,
             teacher_params=self.teacher_card.n_params,
         )

@@ -13,7 +13,7 @@ from typing import Final
 from kdrec import autotune
 from kdrec.training import Training
 from kdrec.trial.one import Place, run_trial
-from kdrec.types import BASELINE_CONFIG, Trial
+from kdrec.types import BASELINE_CONFIG, KDConfig, Trial
 
 FEW_ROWS: Final = 50
 """Validation rows below which one of them is more than two points."""
@@ -26,13 +26,16 @@ class Calibrated:
     training: Training
     found: autotune.Calibration | None = None
     n_runs: int = 0
+    with_transfer: bool = False
+    """Whether some of its runs saw rows without labels."""
 
     def sentence(self) -> str:
         """What came of it, for a person."""
         if self.found is None:
             return ""
         found, ran = self.found, f"{self.n_runs} short run{'' if self.n_runs == 1 else 's'}"
-        what = f"students train {found.n_steps} steps at {found.learning_rate:g} ({ran} on labels alone)"
+        beside = ", some with rows without labels" if self.with_transfer else " on labels alone"
+        what = f"students train {found.n_steps} steps at {found.learning_rate:g} ({ran}{beside})"
         ends = {
             "flat": "twice as many steps are no better",
             "cap": "twice as many steps would be more than the budget allows, and students still improve",
@@ -61,30 +64,45 @@ def calibrate(place: Place, tell: Callable[[Training, Trial], None]) -> Calibrat
     wanted = study.training_for(place.cell)
     if not wanted.is_auto:
         return Calibrated(training=wanted.resolved())
-    sizes = sizes_of(place)
     done: list[autotune.Run] = []
-    while isinstance(following := autotune.next_student_run(wanted, done, sizes, study.budget), Training):
-        trial = run_trial(place, BASELINE_CONFIG, following, kind="calibration")
-        done.append(
-            autotune.Run(
-                learning_rate=following.learning_rate,
-                seed=following.seed,
-                n_steps=following.n_steps or following.epochs * sizes.steps_per_epoch,
-                score=trial.val_score,
-                loss=trial.val_loss,
-                seconds=trial.seconds,
-            )
+
+    def made(training: Training, config: KDConfig) -> autotune.Run:
+        trial = run_trial(place, config, training, kind="calibration")
+        tell(training, trial)
+        return autotune.Run(
+            learning_rate=training.learning_rate,
+            seed=training.seed,
+            n_steps=training.n_steps or training.epochs * sizes.steps_per_epoch,
+            score=trial.val_score,
+            loss=trial.val_loss,
+            seconds=trial.seconds,
         )
-        tell(following, trial)
+
+    sizes = _sizes(place, BASELINE_CONFIG)
+    while isinstance(following := autotune.next_student_run(wanted, done, sizes, study.budget), Training):
+        done.append(made(following, BASELINE_CONFIG))
+    n_runs = len(done)
+    if place.bench.task.transfer is not None and not wanted.has_length:
+        # A comparison with labels alone must not be one of training lengths: both train as long as either needs.
+        config = study.configs[0] if study.configs else study.space.default()
+        more, all_rows, before = [], _sizes(place, config), sum(run.seconds for run in done)
+        while isinstance(
+            length := autotune.next_transfer_length(following, more, all_rows, study.budget, before=before), int
+        ):
+            training = autotune.calibrated(
+                wanted, following.learning_rate, length, sizes, seed=autotune.CALIBRATION_SEED
+            )
+            more.append(made(training, config))
+        following, n_runs = length, n_runs + len(more)
     training = autotune.calibrated(wanted, following.learning_rate, following.n_steps, sizes, seed=0)
-    return Calibrated(training=training, found=following, n_runs=len(done))
+    return Calibrated(training=training, found=following, n_runs=n_runs, with_transfer=n_runs > len(done))
 
 
-def sizes_of(place: Place) -> autotune.Sizes:
-    """What lengths of this cell's trainings are measured with."""
+def _sizes(place: Place, config: KDConfig) -> autotune.Sizes:
+    """What lengths of trainings with this configuration are measured with."""
     wanted = place.bench.study.training_for(place.cell)
     return autotune.Sizes(
-        steps_per_epoch=-(-len(place.bench.encoded("train")) // wanted.batch_size),
+        steps_per_epoch=-(-len(place.bench.learnt(config)) // wanted.batch_size),
         n_validation=len(place.bench.task.validation),
     )
 

@@ -20,8 +20,7 @@ from kdrec.space import canonical
 from kdrec.studies import Cell
 from kdrec.tasks import grader
 from kdrec.tracking import PAUSES, Store, TrialKind
-from kdrec.training import IDENTITY_VERSION
-from kdrec.training import identity as training_identity
+from kdrec.training import IDENTITY_VERSION, identity_of
 from kdrec.trial import outbox, weights
 from kdrec.trial.bench import Bench, lock
 from kdrec.trial.ranks import Distil
@@ -75,7 +74,7 @@ def fingerprint(
     """
     knobs = config.to_params()
     del knobs["teacher"]
-    parts = [task, student, knobs, training_identity(training), checkpoint, IDENTITY_VERSION]
+    parts: list[Any] = [task, student, knobs, identity_of(training), checkpoint, IDENTITY_VERSION]
     if transfer and config.alpha > 0:
         parts += [transfer, training.transfer_weight]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -263,6 +262,7 @@ def train(
         checkpoint=checkpoint,
     )
     results: dict[str, Any] = {"status": "diverged", "val_score": None, "val_loss": None, "test_score": None}
+    results |= {"learning_rate": training.learning_rate, "epochs": float(training.epochs)}
     waiting: list[tuple[str, float, int]] = []
     for event in engine.fit(classifier, lesson, config, training, bench.accelerator):
         waiting += measured(event)
@@ -270,12 +270,15 @@ def train(
             logits = engine.predict(classifier.model, classifier, test, bench.accelerator)
             grade = grader(task, task.test, test)(logits)
             waiting += [(f"test/{name}", value, event.best.step) for name, value in grade.also.items()]
-            results = {
+            results |= {
                 "status": "completed",
                 "val_score": event.best.score,
                 "val_loss": event.best.loss,
                 "test_score": grade.score,
+                "still_improving": event.still_improving,
             }
+        if isinstance(event, (engine.Finished, engine.Diverged)):
+            results["n_steps"] = event.step
     return results, tuple(waiting), classifier
 
 

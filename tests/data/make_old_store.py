@@ -6,6 +6,8 @@ What is committed was written by kdrec before it knew foreign knobs, on the olde
     python -m venv /tmp/old/venv && /tmp/old/venv/bin/pip install mlflow==3.1.0 'sqlalchemy<2.1' filelock
     PYTHONPATH=/tmp/old /tmp/old/venv/bin/python tests/data/make_old_store.py tests/data
 
+`old-history-form-2.sql` was written by `form_2` with the last kdrec of that form (`c8fbd4c`).
+
 To keep the form of today's version for the next one, run it with today's kdrec, into another folder.
 """
 
@@ -20,7 +22,7 @@ from pathlib import Path
 from kdrec import history
 from kdrec.home import Home
 from kdrec.tracking import Store
-from kdrec.types import BASELINE_CONFIG, Candidate, KDConfig, TaskFeatures, Training, Trial
+from kdrec.types import BASELINE_CONFIG, Candidate, History, KDConfig, Settings, TaskFeatures, Training, Trial
 
 HOME = Path("/tmp/kdrec-old-home")  # the path stands in the dump, as that of the artifacts
 FEATURES = TaskFeatures(
@@ -87,6 +89,16 @@ def main(folder: Path) -> None:
     history.write_table(history.load(home), folder / "old-history.csv")
     dump(home.root / "mlflow.db", folder / "old-store.sql")
     dump(home.history_db, folder / "old-history.sql")
+
+
+def form_2(folder: Path) -> None:
+    """Write a history of today's form: trials of a store, one that was imported, one of foreign knobs."""
+    home = Home(root=HOME, tracking_uri=f"sqlite:///{HOME / 'mlflow.db'}")
+    made = [replace(trial, run_id=f"run{n}", fingerprint=f"old{n}") for n, trial in enumerate(TRIALS)]
+    foreign = replace(TRIAL, config=Settings.of(lr=0.1, loss="kl"), fingerprint="foreign")
+    history.add(home, History((replace(TRIAL, seed=7, features=TaskFeatures(task="imported")),)))
+    history.sync(home, lambda since: ([*made, foreign], "9"))
+    dump(home.history_db, folder / "old-history-form-2.sql")
 
 
 def dump(file: Path, text: Path) -> None:

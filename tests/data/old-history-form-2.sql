@@ -1,0 +1,17 @@
+PRAGMA user_version = 2;
+BEGIN TRANSACTION;
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+INSERT INTO "about" VALUES('store','5cc1e96867c711e2');
+INSERT INTO "about" VALUES('watermark','9');
+INSERT INTO "about" VALUES('marker','none');
+INSERT INTO "about" VALUES('digest','dd56f8be23175a95dffb231e94d84444480b5eb89f6da4eba6a9dbf4f7b9ebcb');
+CREATE TABLE trials (origin TEXT NOT NULL, "task" TEXT, "family" TEXT, "n_train" INTEGER, "n_classes" INTEGER, "label_entropy" REAL, "mean_tokens" REAL, "teacher_score" REAL, "teacher_nll" REAL, "teacher_ece" REAL, "student" TEXT, "student_params" INTEGER, "teacher_params" INTEGER, "alpha" REAL, "distance" TEXT, "teacher" TEXT, "tau_t" REAL, "tau_s" REAL, "seed" INTEGER, "status" TEXT, "val_score" REAL, "val_loss" REAL, "test_score" REAL, "seconds" REAL, "run_id" TEXT, "scale_soft_loss" TEXT, "fingerprint" TEXT, knobs TEXT);
+INSERT INTO "trials" VALUES('imported','imported',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'small',NULL,NULL,0.5,'ce','t_ll',1.0,1.0,7,'completed',86.1,3.00000000000000044408e-01,85.2,31.25,'','none','',NULL);
+INSERT INTO "trials" VALUES('5cc1e96867c711e2','trec','sentence',3000,6,3.00000000000000044408e-01,11.5,91.0,0.3,0.05,'small',5000000,22000000,0.0,'ce','t_ll',1.0,1.0,0,'completed',3.33333333333333357026e+01,3.00000000000000044408e-01,85.2,31.25,'run0','none','old0',NULL);
+INSERT INTO "trials" VALUES('5cc1e96867c711e2','trec','sentence',3000,6,3.00000000000000044408e-01,11.5,91.0,0.3,0.05,'small',5000000,22000000,0.5,'ce','t_ll',1.0,1.0,0,'completed',86.1,3.00000000000000044408e-01,85.2,31.25,'run1','none','old1',NULL);
+INSERT INTO "trials" VALUES('5cc1e96867c711e2','trec','sentence',3000,6,3.00000000000000044408e-01,11.5,91.0,0.3,0.05,'small',5000000,22000000,0.5,'ce','t_ll',4.0,1.0,1,'completed',88.5,3.00000000000000044408e-01,85.2,31.25,'run2','none','old2',NULL);
+INSERT INTO "trials" VALUES('5cc1e96867c711e2','trec','sentence',3000,6,3.00000000000000044408e-01,11.5,91.0,0.3,0.05,'small',5000000,22000000,0.5,'mse','t_ll',1.0,1.0,0,'completed',80.0,3.00000000000000044408e-01,NULL,31.25,'run3','none','old3',NULL);
+INSERT INTO "trials" VALUES('5cc1e96867c711e2','trec','sentence',3000,6,3.00000000000000044408e-01,11.5,91.0,0.3,0.05,'small',5000000,22000000,1.0,'ce','t_ll',1.0,1.0,0,'completed',79.0,3.00000000000000044408e-01,85.2,31.25,'run4','tau_t*tau_s','old4',NULL);
+INSERT INTO "trials" VALUES('5cc1e96867c711e2','trec','sentence',3000,6,3.00000000000000044408e-01,11.5,91.0,0.3,0.05,'small',5000000,22000000,0.5,'ce','t_hs',1.0,1.0,0,'diverged',NULL,NULL,NULL,31.25,'run5','none','old5',NULL);
+INSERT INTO "trials" VALUES('5cc1e96867c711e2','trec','sentence',3000,6,3.00000000000000044408e-01,11.5,91.0,0.3,0.05,'small',5000000,22000000,NULL,NULL,NULL,NULL,NULL,0,'completed',86.1,3.00000000000000044408e-01,85.2,31.25,'',NULL,'foreign','{"loss": "kl", "lr": 0.1}');
+COMMIT;
