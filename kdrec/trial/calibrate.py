@@ -85,7 +85,8 @@ def calibrate(place: Place, tell: Callable[[Training, Trial], None]) -> Calibrat
     if place.bench.task.transfer is not None and not wanted.has_length:
         # A comparison with labels alone must not be one of training lengths: both train as long as either needs.
         config = study.configs[0] if study.configs else study.space.default()
-        more, all_rows, before = [], _sizes(place, config), sum(run.seconds for run in done)
+        more: list[autotune.Run] = []
+        all_rows, before = _sizes(place, config), sum(run.seconds for run in done)
         while isinstance(
             length := autotune.next_transfer_length(following, more, all_rows, study.budget, before=before), int
         ):
