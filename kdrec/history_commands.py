@@ -50,7 +50,8 @@ def export(
     """Write the history as a CSV or Parquet table."""
     from kdrec import history, question, report
 
-    past = question.history_for(question.OWN, ctx.obj)
+    question.sync(ctx.obj)
+    past = history.load(ctx.obj)  # under the names that were recorded
     history.write_table(past, file)
     if as_json:
         show_json({"file": str(file), **_size(past)})

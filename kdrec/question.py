@@ -172,15 +172,16 @@ def read_features(path: Path, name: str | None = None) -> TaskFeatures:
 def history_for(choice: str | None, home: Home) -> History:
     """The history to answer from: `none`, `own`, an exported table, or (by default) `own` and what comes with kdrec.
 
-    One's own is the home's, synced when stale. It is not mixed with trials that mean something else; see
+    Data sets that share a name have names of their own (`history.told_apart`). One's own is the home's, synced when
+    stale. It is not mixed with trials that mean something else; see
     `kdrec.history.replication`.
     """
     if choice == "none":
         return History()
     if choice is not None and choice != OWN:
-        return history.read_table(Path(choice))
+        return history.told_apart(history.read_table(Path(choice))).history
     sync(home)
-    own = history.load(home)
+    own = history.told_apart(history.load(home)).history
     return own if choice == OWN else history.with_shipped(own)
 
 

@@ -61,7 +61,7 @@ def refresh(home: Home, watch: Watch) -> Refreshed:
 
     with FileLock(home.folder("locks") / "refresh.lock"):
         question.sync(home, always=True)
-        own, store = history.load(home), Store.open(home)
+        own, store = history.told_apart(history.load(home)).history, Store.open(home)
         past, before = history.with_shipped(own), store.bulletin()
         state = digest(past)
         if before is not None and before.is_of(state, kdrec.__version__):
@@ -95,7 +95,7 @@ def advise(study: studies.Study, cells: Mapping[studies.Cell, str], home: Home) 
     home : Home
         Whose history and store.
     """
-    own = history.load(home)
+    own = history.told_apart(history.load(home)).history
     past, n_trials = history.with_shipped(own), _counted(own)
     space = study.space if study.search != "listed" else None
     runs = {(cell.task, cell.student): run_id for cell, run_id in cells.items()}

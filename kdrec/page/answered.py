@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kdrec import recommend
+from kdrec.history import told_apart
 from kdrec.outcome import CellOutcome, Outcome
 from kdrec.page.sheet import Difference, Noise, Sheet
 from kdrec.search import SearchStep
@@ -83,6 +84,7 @@ def _answer(cell: CellOutcome, past: History, space: Space | None, aliases: Alia
     sheet = Sheet.of(cell, space, aliases=aliases)
     some_equal = not aliases.keys().isdisjoint(sheet.space.teachers)
     asked = sheet.space.without(aliases) if some_equal and sheet.is_whole else space
+    past = told_apart(past, cell.features).history
     now = recommend.suggest(past, cell.features, cell.student, space=asked)
     rest = History(tuple(t for t in past if (t.task, t.student) != (cell.task, cell.student)))
     told = cell.decisions[0].answer if cell.decisions else None

@@ -15,6 +15,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from kdrec.errors import BadArgument
+from kdrec.history import told_apart
 from kdrec.recommend.answer import answer
 from kdrec.recommend.audit import Audit, audit
 from kdrec.recommend.belief import Belief, believe, learn_ways
@@ -86,8 +87,8 @@ def suggest(
     BadArgument
         A budget, price, trust, student or seed that cannot be meant, two that exclude each other, and hours or a price
         of an hour where the history does not say how long a trial takes.
-    DataError, MismatchError
-        A history in fractions, of tasks that turn different knobs, or one that contradicts itself or the features.
+    DataError
+        A history in fractions, or of tasks that turn different knobs.
     """
     _check(student, seed)
     terms = Terms(
@@ -96,7 +97,7 @@ def suggest(
     table = tabulate(history, features, student, space)
     rng = generator(seed)
     with one_thread():
-        cost = learn_cost(history, table.tasks[table.asked_task], student)
+        cost = learn_cost(told_apart(history, features).history, table.tasks[table.asked_task], student)
         terms.check(cost, table.n_candidates)
         ready = terms.at_least(cost, table.configs[0], table.n_candidates)
         belief, audited = learn(table, rng)

@@ -23,6 +23,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from kdrec.history import told_apart
 from kdrec.recommend import DEFAULT_BUDGET, Lesson, believe_cell, generator, learn, one_thread, study
 from kdrec.recommend.answer import Answer, answer, opinion
 from kdrec.recommend.audit import MIN_TASKS
@@ -180,6 +181,7 @@ def replay(history: History, *, stages: Sequence[Stage] = REALISED_STAGES, seed:
     CellReplay
         Nothing when fewer than three tasks can be left out.
     """
+    history = told_apart(history, unite=True).history
     whole = judge(history)
     cells = measured_cells(whole)
     if len({cell.features.task for cell in cells}) < MIN_TASKS:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from kdrec.history import told_apart
 from kdrec.recommend.audit import MIN_TASKS
 from kdrec.recommend.normal import Z80, Z90
 from kdrec.recommend.replay import (
@@ -152,6 +153,7 @@ def audit_history(history: History, *, stages: Sequence[Stage] = REALISED_STAGES
     Scorecard
         With `audited` false and the counts alone when fewer than three tasks can be left out.
     """
+    history = told_apart(history, unite=True).history
     return score(history, replay(history, stages=stages, seed=seed), seed=seed)
 
 

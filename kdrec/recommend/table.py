@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from kdrec.errors import BadArgument, DataError, MismatchError
+from kdrec.errors import DataError
+from kdrec.history import told_apart
 from kdrec.noise import shrunk
 from kdrec.recommend.candidates import candidates, named
 from kdrec.recommend.design import crash_group
@@ -94,12 +95,12 @@ def tabulate(
     Other tasks speak with their test scores (validation where a cell has no complete test scores); the task asked about
     speaks with its validation scores only, so a suggestion is never chosen on its own test split.
     """
-    notes: list[str] = []
-    trials = _usable(history, notes)
+    apart = told_apart(history, features)
+    notes = list(apart.notes)
+    trials = _usable(apart.history, notes)
     wanted = None if space is None else named(space)
     check_one_space(trials, {} if wanted is None else {"the space asked about": wanted})
     _refuse_fractions(trials)
-    _refuse_contradictions(trials)
     features = _completed(features, trials)
     runs = [trial for trial in trials if not trial.config.is_baseline]
     configs, n_candidates, n_left_out = candidates(runs, wanted, features.task)
@@ -176,37 +177,14 @@ def _refuse_fractions(trials: Sequence[Trial]) -> None:
         )
 
 
-def _refuse_contradictions(trials: Iterable[Trial]) -> None:
-    """Rows of one task must say the same of it, or they are two tasks under one name."""
-    said: dict[tuple[str, str], object] = {}
-    for trial in trials:
-        for name in ("family", "n_classes"):
-            value = getattr(trial.features, name)
-            if value is not None and said.setdefault((trial.task, name), value) != value:
-                raise MismatchError(
-                    f"task {trial.task!r} has {name} {said[trial.task, name]!r} and {value!r} in one history; "
-                    "different tasks need different names"
-                )
-
-
 def _completed(features: TaskFeatures, trials: Sequence[Trial]) -> TaskFeatures:
-    """Fill what is not known of the asked task from its own past trials; refuse what contradicts them."""
+    """Fill what is not known of the asked task from its own past trials."""
     for trial in trials:
         if trial.task != features.task:
             continue
-        for name in ("family", "n_classes"):
-            said, stored = getattr(features, name), getattr(trial.features, name)
-            if said is not None and stored is not None and said != stored:
-                raise MismatchError(
-                    f"task {features.task!r} has {name} {stored!r} in the history but {said!r} in the features given; "
-                    "a different task needs a different name"
-                )
         own = {f.name: getattr(trial.features, f.name) for f in fields(features) if f.name != "student_params"}
         missing = {name: value for name, value in own.items() if getattr(features, name) is None and value is not None}
-        try:
-            features = replace(features, **missing)
-        except BadArgument as error:
-            raise MismatchError(f"what is given of task {features.task!r} contradicts its history: {error}") from None
+        features = replace(features, **missing)
     return features
 
 

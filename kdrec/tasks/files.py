@@ -8,8 +8,10 @@ numbers.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,6 +40,9 @@ MIN_ROWS: Final = 50
 MIN_ROWS_PER_LABEL: Final = 10
 MIN_TEST_ROWS: Final = 10
 MAX_NUMERIC_LABELS: Final = 1000
+MAX_NAME: Final = 80
+MARK_DIGITS: Final = 8
+"""Of the hash that stands for what a name cannot spell."""
 
 
 def load_file(
@@ -206,7 +211,19 @@ def _text_columns(text: str | Sequence[str], label: str) -> tuple[str, ...]:
 
 
 def _name_of(path: Path) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:80] or "own-data"
+    """A name for a file's task; what no name can spell, such as letters of other scripts, is told apart by a hash.
+
+    >>> _name_of(Path("my reviews.csv"))
+    'my-reviews'
+    >>> _name_of(Path("отзывы-2024.csv"))
+    '2024-6b3616f5'
+    """
+    stem = unicodedata.normalize("NFC", path.stem)
+    spelled = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:MAX_NAME]
+    if spelled and stem.isascii():
+        return spelled
+    mark = hashlib.sha256(stem.encode("utf-8", "surrogateescape")).hexdigest()[:MARK_DIGITS]
+    return f"{(spelled or 'own-data')[: MAX_NAME - 1 - MARK_DIGITS]}-{mark}"
 
 
 def _usable(table: Table, columns: Sequence[str], label: str) -> tuple[Row, ...]:
