@@ -90,6 +90,7 @@ def test_other_data_under_one_name_is_a_task_of_its_own_and_the_newest_keeps_the
         OLD,
         replace(OLD, label_entropy=None),
         replace(OLD, n_train=None, label_entropy=None),
+        replace(OLD, n_train=None),
         replace(OLD, label_entropy=0.690001),  # rounded, as in trials that come with kdrec
         TaskFeatures(task="train"),
         replace(MAIL, teacher_score=91.0, student_params=5),
@@ -98,6 +99,13 @@ def test_other_data_under_one_name_is_a_task_of_its_own_and_the_newest_keeps_the
 def test_what_contradicts_nothing_that_is_known_is_one_task(same: TaskFeatures) -> None:
     assert named(trials(same), trials(MAIL)) == ["train"]
     assert named(trials(MAIL), trials(same)) == ["train"]
+
+
+def test_without_a_hash_another_number_of_rows_alone_makes_no_other_task() -> None:
+    assert named(trials(OLD), trials(replace(OLD, n_train=5000, label_entropy=0.6))) == ["train"]
+    # with a hash on one side it does, and those of as many rows are of this hash
+    few, many = trials(OLD), trials(replace(OLD, n_train=5000))
+    assert named(few, many, trials(MAIL)) == ["train", "train (2)"]
 
 
 def test_a_catalogue_task_at_another_limit_of_rows_is_the_same_task_where_no_hash_says_otherwise() -> None:

@@ -1,8 +1,8 @@
 """Which trials are of one task: those of the same data, whatever names it bears. A name is a label.
 
 Rows are told apart by their content hash (`data`). Where one of two has none (imports, trials of before), what is known
-of them decides: family and number of classes, and of as many rows the entropy of the labels. Another number of rows is
-other data too, unless the name is that of a catalogue task, which may be studied at several limits.
+of them decides: family and number of classes, and of as many rows the entropy of the labels. A hash and another number
+of rows are other data too, unless the name is that of a catalogue task, which may be studied at several limits.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _same_data(one: _About, other: _About) -> bool:
     if len(n_rows) < 2:
         return True
     if n_rows[0] != n_rows[1]:
-        return one.task in _catalogue()
+        return (one.data is None and other.data is None) or one.task in _catalogue()
     entropies = one.label_entropy, other.label_entropy
     return None in entropies or math.isclose(*entropies, rel_tol=1e-3, abs_tol=1e-6)  # type: ignore[arg-type]
 

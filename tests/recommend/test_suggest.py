@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kdrec.errors import BadArgument, DataError, MismatchError
+from kdrec.errors import BadArgument, DataError
 from kdrec.recommend import suggest
 from kdrec.recommend.gain import LEAVE_PROBABILITY, decide, leave_z
 from kdrec.recommend.replay import replay
@@ -258,10 +258,13 @@ def test_scores_recorded_as_fractions_are_refused():
         suggest(past, NEW, "small")
 
 
-def test_features_that_contradict_the_history_are_refused():
+def test_trials_that_contradict_the_features_are_of_other_data_and_said():
     past = History((trial("new", DEFAULT_CONFIG, 80.0),))
-    with pytest.raises(MismatchError, match="n_classes"):
-        suggest(past, replace(NEW, n_classes=7), "small")
+    evidence = suggest(past, replace(NEW, n_classes=7), "small").evidence
+    assert (evidence["n_own_trials"], evidence["n_trials"]) == (0, 1)
+    assert (
+        "1 trial is of other data under the name 'new', set aside as a task of its own, 'new (2)'" in evidence["notes"]
+    )
 
 
 def test_tasks_left_out_of_the_learning_are_said():
