@@ -59,7 +59,8 @@ def _train(place: Any, blank: Any, training: Any, checkpoint: Any) -> Any:
 
 def _teacher(pupil: Any, training: Any, folder: Path, *others: Any) -> Any:
     """A trace of one candidate, without weights."""
-    from kdrec.teacher import Teacher, select
+    from kdrec.teacher import Teacher
+    from kdrec.trace import select
     from kdrec.types import Candidate
 
     trace = (
@@ -67,7 +68,7 @@ def _teacher(pupil: Any, training: Any, folder: Path, *others: Any) -> Any:
             learning_rate=1e-4, seed=0, step=10, epoch=1.0, score=85.0, loss=0.4, ece=0.03, checkpoint=folder.name
         ),
     )
-    return Teacher(key=folder.name, trace=trace, selection=select(trace), folder=folder)
+    return Teacher(key=folder.name, trace=trace, runs=(), selection=select(trace), folder=folder)
 
 
 def _signal(pupil: Any, *others: Any) -> Any:

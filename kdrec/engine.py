@@ -28,7 +28,7 @@ from kdrec.errors import MismatchError
 from kdrec.examples import runs
 from kdrec.metrics import Grader
 from kdrec.objective import LossSums, kd_loss
-from kdrec.schedule import Ending, Schedule, least_gain, still_improving
+from kdrec.schedule import Ending, Schedule, least_gain
 from kdrec.signals import TeacherSignal
 from kdrec.types import UNLABELLED, Encoded, Ints, KDConfig, Training
 
@@ -204,8 +204,7 @@ class _Loop:
                 self.seconds = time.monotonic() - started
                 self._save()
         assert self.best is not None, "the last step of a plan is always evaluated"
-        unwrapped = self.accelerator.unwrap_model(self.model)
-        unwrapped.load_state_dict(self.best_weights)
+        self.accelerator.unwrap_model(self.model).load_state_dict(self.best_weights)
         yield Finished(
             step=self.step,
             best=self.best,
@@ -213,23 +212,18 @@ class _Loop:
             n_tokens=self.n_tokens,
             seconds=time.monotonic() - started,
             ending=self.schedule.ending,
-            still_improving=self._still_improving(),
+            still_improving=self.schedule.still_improving(self.scores),
         )
 
     def _note(self, evaluation: Evaluation) -> None:
         """Tell the schedule; a run that begins to cool down goes back to its best weights, before it overfitted."""
-        was_cooling = self.schedule.cooldown_from is not None
-        self.schedule.saw(evaluation.step, evaluation.score, evaluation.loss)
         self.scores.append(evaluation.score)
-        if not was_cooling and self.schedule.cooldown_from is not None:
+        if self.schedule.saw(evaluation.step, evaluation.score, evaluation.loss):
             self.accelerator.unwrap_model(self.model).load_state_dict(self.best_weights)
 
     @property
     def epoch(self) -> float:
         return self.step / self.steps_per_epoch
-
-    def _still_improving(self) -> bool | None:
-        return still_improving(self.scores) if self.training.patience is None else self.schedule.ending == "cap"
 
     def _optimize(self, rows_B: Ints) -> tuple[torch.Tensor, ...]:
         """One optimizer step over the examples `rows_B`, cut over processes and micro-batches."""

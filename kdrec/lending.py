@@ -28,17 +28,15 @@ from kdrec.shelf import Shelf
 from kdrec.signals import TeacherSignal
 from kdrec.sources import atomic_write, sha256_file
 from kdrec.teacher import (
-    TRACE,
     Pupil,
     Teacher,
     fine_tune,
     is_finished,
     next_run,
-    parse_trace,
-    select,
     signal_file,
     teacher_signal,
 )
+from kdrec.trace import TRACE, parse_trace, select
 from kdrec.types import TEACHERS, Candidate, Encoded, TeacherChoice, TeacherTraining, Training
 
 _HEADER: Final = 4 << 20

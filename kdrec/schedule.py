@@ -90,6 +90,10 @@ class Schedule:
             return "length"
         return "patience" if self.flatness.lasts(self.training.patience) else "cap"
 
+    def still_improving(self, scores: Sequence[float]) -> bool | None:
+        """Whether the run, with these scores, still improved when it ended; None where they cannot tell."""
+        return still_improving(scores) if self.training.patience is None else self.ending == "cap"
+
     def learning_rate(self, step: int) -> float:
         """Rate of the optimizer step `step`, counted from 0."""
         training = self.training
@@ -109,15 +113,16 @@ class Schedule:
             return step in self._evaluated
         return step % every == 0 or step == self.last_step
 
-    def saw(self, step: int, score: float, loss: float) -> None:
-        """Note an evaluation after `step` steps; it may be the one at which a run with patience begins to cool down."""
+    def saw(self, step: int, score: float, loss: float) -> bool:
+        """Note an evaluation after `step` steps; tells whether it is the one at which the run begins to cool down."""
         if self.training.patience is None or self.cooldown_from is not None:
-            return
+            return False
         self.flatness = self.flatness.after(score, loss, self.least_gain)
         every = self.training.evaluate_every or self.steps_per_epoch
         last_chance = step + every + self._cooldown_steps(step + every) > self.most_steps
         if self.flatness.lasts(self.training.patience) or last_chance:
             self.cooldown_from = step
+        return self.cooldown_from is not None
 
     def state(self) -> dict[str, Any]:
         """Plain values of all that a run has to remember."""

@@ -21,8 +21,9 @@ from kdrec import lending, teacher
 from kdrec.home import Home
 from kdrec.shelf import Shelf
 from kdrec.signals import TeacherSignal
-from kdrec.teacher import TRACE, Pupil, Teacher
-from kdrec.types import Candidate, TeacherTraining
+from kdrec.teacher import Pupil, Teacher
+from kdrec.trace import TRACE, Trace, record_hash, write_trace
+from kdrec.types import Candidate, FineTuning, TeacherTraining
 
 
 class Machine:
@@ -92,7 +93,7 @@ def resealed(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     record = json.loads((folder / TRACE).read_text())
     del record["sha256"]
     change(record)
-    record["sha256"] = teacher._record_hash(record)
+    record["sha256"] = record_hash(record)
     (folder / TRACE).write_text(json.dumps(record))
 
 
@@ -242,14 +243,24 @@ def test_a_trace_is_put_only_after_its_weights(
     assert set(put[:-1]) == {made.weights(choice).name for choice in ("t_hs", "t_ll")}
 
 
+def finished(one: Candidate) -> Trace:
+    """The trace of a teacher of one run."""
+    run = FineTuning(learning_rate=1e-4, seed=0, n_steps=1, ending="length", still_improving=None, seconds=1.0)
+    return Trace(candidates=[one], runs=[run], complete=True)
+
+
 @pytest.mark.parametrize("error", [-1.0, float("nan"), "1", [1.0]])
-def test_a_trace_of_the_shelf_whose_standard_error_is_no_number_is_refused(tmp_path: Path, error: Any) -> None:
+def test_a_trace_of_the_shelf_whose_standard_error_is_no_number_is_refused(
+    pupil: Pupil,  # noqa: F811
+    tmp_path: Path,
+    error: Any,
+) -> None:
     one = Candidate(
         learning_rate=1e-4, seed=0, step=1, epoch=1.0, score=80.0, loss=0.5, ece=0.1, checkpoint="a" * 64, score_se=1.0
     )
-    training = TeacherTraining(learning_rates=(1e-4,))
-    teacher._write_trace(tmp_path, [one], 1)
-    assert lending._checked((tmp_path / TRACE).read_bytes(), training) == (one,)
-    teacher._write_trace(tmp_path, [replace(one, score_se=error)], 1)
+    training = TeacherTraining(learning_rates=(1e-4,), epochs=1)
+    write_trace(tmp_path, finished(one))
+    assert lending._checked((tmp_path / TRACE).read_bytes(), pupil, training) == (one,)
+    write_trace(tmp_path, finished(replace(one, score_se=error)))
     with pytest.raises(ValueError, match="score_se must be"):
-        lending._checked((tmp_path / TRACE).read_bytes(), training)
+        lending._checked((tmp_path / TRACE).read_bytes(), pupil, training)

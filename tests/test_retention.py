@@ -18,7 +18,7 @@ import pytest
 from test_tracking import FEATURES, TRIAL, record, start
 from test_tracking import server as tracking_server  # noqa: F401 - a fixture
 
-from kdrec import retention, teacher, trial
+from kdrec import retention, trial
 from kdrec.cli import main
 from kdrec.errors import StoreError
 from kdrec.home import Home
@@ -26,6 +26,7 @@ from kdrec.retention import Fate
 from kdrec.signals import TeacherSignal
 from kdrec.sources import mark_used
 from kdrec.studies import Cell, Study
+from kdrec.trace import Trace, write_trace
 from kdrec.tracking import Store
 from kdrec.trial.bench import lock
 from kdrec.types import Candidate
@@ -49,7 +50,7 @@ def put_teacher(home: Home, key: str, measures: tuple[float, float, float], *, i
     weights = (key[:1] * 63) + "f"
     one = Candidate(learning_rate=1e-4, seed=0, step=1, epoch=1.0, score=score, loss=loss, ece=ece, checkpoint=weights)
     folder = home.folder("teachers", key)
-    teacher._write_trace(folder, teacher.Trace(candidates=[one]))
+    write_trace(folder, Trace(candidates=[one]))
     for path in (folder / "trace.json", put(folder / f"{weights}.safetensors")):
         os.utime(path, (time.time() - idle,) * 2)
     return weights
@@ -212,7 +213,7 @@ def test_weights_that_may_yet_be_selected_stay(home: Home) -> None:
         )
         for step, (score, loss) in enumerate(((60.0, 0.2), (70.0, 0.3), (69.0, 0.4), (80.0, 0.5)))
     ]
-    teacher._write_trace(folder, trace, 1)
+    write_trace(folder, Trace(candidates=trace))
     for one in trace:
         put(folder / f"{one.checkpoint}.safetensors", idle=OLD)
     retention.delete(retention.look(home))

@@ -21,7 +21,8 @@ from transformers import AutoModelForSequenceClassification
 from kdrec import encoder, engine, teacher
 from kdrec.errors import KdrecError
 from kdrec.signals import TeacherSignal
-from kdrec.teacher import Pupil, Teacher, fine_tune, live_logits, may_be_chosen, select, teacher_signal
+from kdrec.teacher import Pupil, Teacher, fine_tune, live_logits, teacher_signal
+from kdrec.trace import Trace, is_guarded, may_be_chosen, read_trace, record_hash, recorded_trace, select
 from kdrec.training import identity_of
 from kdrec.types import TEACHERS, Candidate, TeacherTraining, Training
 
@@ -104,7 +105,7 @@ def test_guarded_selection_by_hand(trace: list[tuple[float, float, float]], t_ll
 def test_guarded_selection_is_t_ll_where_an_error_is_missing():
     trace = [replace(candidate(0, 13, 0.3), score_se=1.0), candidate(1, 37, 0.35)]
     assert select(trace).t_llg is trace[0]
-    assert not teacher.is_guarded(trace)
+    assert not is_guarded(trace)
 
 
 measured = st.tuples(
@@ -177,7 +178,7 @@ def test_selected_weights_are_on_disk_at_every_moment(
             raise Interrupted
         seen.append(made)
         trace = [
-            *teacher.recorded_trace(folder).candidates,
+            *recorded_trace(folder).candidates,
             *(one for one in seen[-5:] if one.learning_rate == made.learning_rate),
         ]
         assert {f"{checkpoint}.safetensors" for checkpoint in select(trace).checkpoints} <= {
@@ -305,7 +306,7 @@ def test_a_trace_of_an_older_kdrec_is_read_and_nothing_is_run_again(pupil: Pupil
     folder = copied(made, tmp_path / "t")
     record = json.loads((folder / "trace.json").read_text())
     older = {"finished_runs": 2, "candidates": record["candidates"]}
-    older["sha256"] = teacher._record_hash(older)
+    older["sha256"] = record_hash(older)
     (folder / "trace.json").write_text(json.dumps(older))
     seen: list[Candidate] = []
     again = fine_tune(pupil, TRAINING, folder, CPU, seen.append)
@@ -346,23 +347,23 @@ def test_a_damaged_teacher_is_rebuilt_to_the_same_bytes(pupil: Pupil, made: Teac
 def test_no_changed_digit_of_a_trace_is_believed(made: Teacher, tmp_path: Path):
     """Scores decide which checkpoint teaches: one changed digit must not."""
     folder = copied(made, tmp_path / "t")
-    whole = teacher._read_trace(folder)
+    whole = read_trace(folder)
     assert (whole.candidates, whole.runs) == (list(made.trace), list(made.runs))
     text = (folder / "trace.json").read_text()
     refused = 0
     digits = [at for at, character in enumerate(text) if character.isdigit()]
     for at in digits[:: max(1, len(digits) // 60)]:
         (folder / "trace.json").write_text(text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :])
-        read = teacher._read_trace(folder)
-        assert read in (teacher.Trace(), whole), "refused, or a digit too small to change the number"
-        refused += read == teacher.Trace()
+        read = read_trace(folder)
+        assert read in (Trace(), whole), "refused, or a digit too small to change the number"
+        refused += read == Trace()
     assert refused > 50
 
 
 @pytest.mark.parametrize("content", ["", "null", "[]", "3", '{"candidates": 3, "finished_runs": 1}', "{}"])
 def test_a_trace_of_another_form_counts_as_none(tmp_path: Path, content: str):
     (tmp_path / "trace.json").write_text(content)
-    assert teacher._read_trace(tmp_path) == teacher.Trace()
+    assert read_trace(tmp_path) == Trace()
 
 
 def test_a_run_that_diverges_keeps_the_others(pupil: Pupil, tmp_path: Path):

@@ -15,7 +15,7 @@ from kdrec.retention.items import Fate, Item, stamp
 from kdrec.retention.removal import HELD, LINK, is_held
 from kdrec.signals import checkpoint_of
 from kdrec.sources import DAY_SECONDS, is_temporary
-from kdrec.teacher import TRACE, may_be_chosen, recorded_trace, select
+from kdrec.trace import TRACE, may_be_chosen, recorded_trace, select
 from kdrec.tracking import Recorded
 
 Verdict = tuple[Fate, str]

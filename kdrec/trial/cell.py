@@ -12,7 +12,7 @@ from kdrec.home import Home
 from kdrec.search import STRATEGIES, Proposal, Propose, SearchStep
 from kdrec.space import check_one_space, told
 from kdrec.studies import Cell, Study
-from kdrec.teacher import is_guarded
+from kdrec.trace import is_guarded
 from kdrec.tracking import Store, cell_note, closing_note, warned
 from kdrec.trial.advice import Adviser, decision
 from kdrec.trial.bench import Bench
