@@ -19,9 +19,9 @@ from kdrec.home import Home
 from kdrec.sources import resolve
 from kdrec.sources.hub import HubReference
 from kdrec.sources.package import PackageReference
+from kdrec.tasks.tables import EXTENSIONS
 from kdrec.types import METRICS, History, Metric, Task, TaskFeatures, TeacherTraining, Trial
 
-TABLES: Final = (".csv", ".tsv", ".jsonl", ".parquet", ".conll")
 OWN: Final = "own"
 """The history without the trials that come with kdrec."""
 SAMPLE: Final = 2000
@@ -62,7 +62,7 @@ class Asked:
         """Whether the task's name is that of a file; a task of a history may have such a name as well."""
         if self.task is None or self.features is not None:
             return False
-        return Path(self.task).suffix.lower() in TABLES or len(Path(self.task).parts) > 1
+        return Path(self.task).suffix.lower() in EXTENSIONS or len(Path(self.task).parts) > 1
 
     def lack_of_columns(self) -> BadArgument:
         """What to say of a file without its columns."""
@@ -71,10 +71,14 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Understood:
-    """What is known of a task asked for, and the metric that its scores are of (None where only its past is known)."""
+    """What is known of a task asked for, and the metric that its scores are of (None where only its past is known).
+
+    `read` is what a file of one's own was read as.
+    """
 
     features: TaskFeatures
     metric: Metric | None
+    read: tasks.ReadReport | None = None
 
 
 def features_of(asked: Asked, student: str, past: History, home: Home) -> TaskFeatures:
@@ -129,11 +133,13 @@ def understand(asked: Asked, student: str, past: History, home: Home) -> Underst
         return Understood(features=replace(given, **own), metric=None)  # type: ignore[arg-type]
     known = tasks.known().get(str(asked.task))
     metric = known.metric if known else None
+    read = None
     if asked.is_file:
         assert asked.task is not None
         assert asked.label is not None
         task = tasks.load_file(Path(asked.task), text=asked.text, label=asked.label, unlabelled=asked.unlabelled)
         found, metric = _measured(task, student, home), task.metric
+        read = tasks.ReadReport.of(task, file=asked.task, text=asked.text, label=asked.label)
     elif asked.task in past.tasks():
         found = _remembered(asked.task, student, past, sizes["teacher_params"])
     elif asked.task in tasks.known():
@@ -143,7 +149,7 @@ def understand(asked: Asked, student: str, past: History, home: Home) -> Underst
     else:
         near = did_you_mean(str(asked.task), {*tasks.known(), *past.tasks()})
         raise BadArgument(f"unknown task {asked.task!r}{near}")
-    return Understood(features=replace(found, **sizes), metric=metric)  # type: ignore[arg-type]
+    return Understood(features=replace(found, **sizes), metric=metric, read=read)  # type: ignore[arg-type]
 
 
 def remembered(task: str, student: str, past: History) -> TaskFeatures:

@@ -145,6 +145,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "own.csv": own,
     "own.tsv": own,
     "own.jsonl": own,
+    "own.json": own,
     "own.parquet": own,
     "own.pkl": own,
     "own.conll": lambda path: tasks.load_file(path, text="tokens", label="tags"),

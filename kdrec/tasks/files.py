@@ -13,33 +13,37 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from kdrec.errors import BadArgument, DataError
 from kdrec.examples import EMPTY_LABELS
+from kdrec.tasks import labels
 from kdrec.tasks.family import FAMILIES
+from kdrec.tasks.labels import Places, as_number
 from kdrec.tasks.qa import LABELS
 from kdrec.tasks.rows import Row, Rows
 from kdrec.tasks.splits import Limits, apart_from, make_task
 from kdrec.tasks.structured import (
+    Found,
     Kind,
+    alone,
     bare_words_of,
+    find_questions,
+    find_words,
     kind_of,
     questions_of,
     read_bare_words,
-    read_questions,
-    read_words,
     words_of,
 )
-from kdrec.tasks.tables import CONLL, Table, read_raw, read_table
+from kdrec.tasks.tables import CONLL_FILES, Table, read_raw, read_table
 from kdrec.types import Family, Task
 
 MIN_ROWS: Final = 50
 MIN_ROWS_PER_LABEL: Final = 10
 MIN_TEST_ROWS: Final = 10
-MAX_NUMERIC_LABELS: Final = 1000
 MAX_NAME: Final = 80
 MARK_DIGITS: Final = 8
 """Of the hash that stands for what a name cannot spell."""
@@ -55,7 +59,7 @@ def load_file(
     unlabelled: str | Path | None = None,
     rows: Limits | None = None,
 ) -> Task:
-    """Make a task of a CSV, TSV, JSONL, Parquet or CoNLL file; what its columns hold says the family.
+    """Make a task of a CSV, TSV, JSONL, JSON, Parquet or CoNLL file; what its columns hold says the family.
 
     Parameters
     ----------
@@ -94,17 +98,18 @@ def load_file(
     columns, path = _text_columns(text, label), Path(path)
     kind = kind_of(path, columns, label)
     family = _family(kind, path, columns, label)
-    train, bare, where = _read_all(path, kind, columns, label, unlabelled)
+    train, bare, origin = _read_all(path, kind, columns, label, unlabelled)
     counts = _checked_counts(train, kind, path, label)
-    held_out = None if test is None else _test_rows(Path(test), kind, columns, label, train, path)
+    held_out = None if test is None else _test_rows(Path(test), kind, columns, label, train.rows, path)
     return make_task(
         name or _name_of(path),
         Rows(
             labels=tuple(sorted(counts, key=_label_order)) or LABELS,
-            train=train,
-            test=held_out,
+            train=train.rows,
+            test=None if held_out is None else held_out.rows,
             unlabelled=bare,
-            unlabelled_from=where,
+            unlabelled_from=origin,
+            notes=(*train.notes, *(() if held_out is None else held_out.notes)),
         ),
         family=family,
         metric=FAMILIES[family].metric(counts),
@@ -129,7 +134,7 @@ def _family(kind: Kind, path: Path, columns: Sequence[str], label: str) -> Famil
 
 def _read_all(
     path: Path, kind: Kind, columns: Sequence[str], label: str, unlabelled: str | Path | None
-) -> tuple[tuple[Row, ...], tuple[Row, ...] | None, str]:
+) -> tuple[Found, tuple[Row, ...] | None, str]:
     """Rows with labels, those without (None where none were spoken of), and in words where these are."""
     if unlabelled is None:
         return _read(path, kind, columns, label), None, ""
@@ -140,30 +145,48 @@ def _read_all(
     return _read(path, kind, columns, label), bare, f"of {more.name}"
 
 
-def _read(path: Path, kind: Kind, columns: Sequence[str], label: str) -> tuple[Row, ...]:
-    if kind == "tags":
-        return read_words(path, columns[0], label)
+def _read(path: Path, kind: Kind, columns: Sequence[str], label: str, as_in: Iterable[str] = ()) -> Found:
+    """Rows of a file with their labels as they are meant; `as_in` are the labels of the training file."""
     if kind == "answers":
-        return read_questions(path, columns[0], columns[1], label)
-    return _usable(read_table(path, [*columns, label]), columns, label)
+        return find_questions(path, columns[0], columns[1], label)
+    if kind == "tags":
+        found = find_words(path, columns[0], label)
+    else:
+        found = _usable(_labelled(path, columns, label), columns, label)
+    return _meant(found, as_in)
 
 
-def _read_parted(path: Path, kind: Kind, columns: Sequence[str], label: str) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+def _meant(found: Found, as_in: Iterable[str] = ()) -> Found:
+    """The same rows, their labels as they are meant."""
+    spelled = labels.places(_names(found.rows), found.where)
+    name_of = labels.meant(spelled, as_in)
+    meant = tuple(
+        replace(row, label=name_of.get(row.label, ""), tags=tuple(name_of[tag] for tag in row.tags))
+        for row in found.rows
+    )
+    return replace(found, rows=meant, notes=(*found.notes, *labels.merged(spelled, name_of)))
+
+
+def _labelled(path: Path, columns: Sequence[str], label: str) -> Table:
+    return read_table(path, [*columns, label], prepare={label: alone})
+
+
+def _read_parted(path: Path, kind: Kind, columns: Sequence[str], label: str) -> tuple[Found, tuple[Row, ...]]:
     """Rows of one file with a label, and those whose label cell is empty."""
-    if path.suffix.lower() == CONLL:
+    if path.suffix.lower() in CONLL_FILES:
         raise DataError(
-            f"{path.name}: a {CONLL} file has no empty labels; put words without tags into a file of theirs"
+            f"{path.name}: a {path.suffix} file has no empty labels; put words without tags into a file of theirs"
         )
-    table = read_table(path, [*columns, label]) if kind == "label" else read_raw(path, [*columns, label])
+    table = _labelled(path, columns, label) if kind == "label" else read_raw(path, [*columns, label])
     empty = [_has_no_label(row[-1]) for row in table.rows]
     if not any(empty):
         raise DataError(f"{path.name}: no cell of column {label!r} is empty, so that every row has a label")
     full = table.only([at for at, hole in enumerate(empty) if not hole])
     bare = table.only([at for at, hole in enumerate(empty) if hole])
     if kind == "tags":
-        return words_of(full, label), bare_words_of(bare)
-    rows = questions_of(full) if kind == "answers" else _usable(full, columns, label)
-    return rows, _bare_texts(bare, columns)
+        return _meant(words_of(full, label)), bare_words_of(bare)
+    found = questions_of(full) if kind == "answers" else _meant(_usable(full, columns, label))
+    return found, _bare_texts(bare, columns)
 
 
 def _has_no_label(cell: Any) -> bool:
@@ -177,16 +200,31 @@ def _bare_texts(table: Table, columns: Sequence[str]) -> tuple[Row, ...]:
     return tuple(Row(texts=tuple(str(cell) for cell in row[: len(columns)])) for row in table.rows)
 
 
-def _checked_counts(rows: Sequence[Row], kind: Kind, path: Path, label: str) -> Counter[str]:
+def _names(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """The label or the tags of every row."""
+    return [row.tags or ((row.label,) if row.label else ()) for row in rows]
+
+
+def _checked_counts(found: Found, kind: Kind, path: Path, label: str) -> Counter[str]:
     """How often each label or tag occurs, where there are enough rows and enough of each."""
+    rows = found.rows
     if len(rows) < MIN_ROWS:
         of_every = f", and {MIN_ROWS_PER_LABEL} of every label" if kind == "label" else ""
         raise DataError(f"{path.name} has {len(rows)} rows; at least {MIN_ROWS} are needed{of_every}")
+    if kind == "answers":
+        return Counter()
+    places = labels.places(_names(rows), found.where)
+    counts = Counter({name: place.count for name, place in places.items()})
+    column = f"{path.name}: column {label!r}"
     if kind == "label":
-        _check_labels(rows, path, label)
-        return Counter(row.label for row in rows)
-    counts = Counter(tag for row in rows for tag in row.tags)
-    _check_tags(counts, kind, path)
+        labels.check_lists(places, column)
+        labels.check_classes(places, column)
+    labels.check_none(places, column)
+    labels.check_alike(places, column)
+    if kind == "label":
+        _check_labels(rows, counts, path)
+    else:
+        _check_tags(counts, kind, path)
     return counts
 
 
@@ -226,17 +264,18 @@ def _name_of(path: Path) -> str:
     return f"{(spelled or 'own-data')[: MAX_NAME - 1 - MARK_DIGITS]}-{mark}"
 
 
-def _usable(table: Table, columns: Sequence[str], label: str) -> tuple[Row, ...]:
+def _usable(table: Table, columns: Sequence[str], label: str) -> Found:
     """Rows without a hole; every text and every label must be there."""
     _check_texts(table, columns)
     refuse_holes(table, "labels", label, [_is_hole(row[-1]) for row in table.rows])
-    return tuple(Row(texts=tuple(str(c) for c in row[:-1]), label=str(row[-1]).strip()) for row in table.rows)
+    rows = tuple(Row(texts=tuple(str(c) for c in row[:-1]), label=str(row[-1])) for row in table.rows)
+    return Found(rows=rows, where=tuple(table.where(at) for at in range(len(rows))))
 
 
 def _check_texts(table: Table, columns: Sequence[str]) -> None:
     for at, column in enumerate(columns):
         refuse_holes(table, "texts", column, [_is_hole(row[at]) for row in table.rows])
-        if table.rows and all(_as_number(row[at] or "") is not None for row in table.rows):
+        if table.rows and all(as_number(row[at] or "") is not None for row in table.rows):
             raise DataError(f"{table.path.name}: column {column!r} holds only numbers; name the column of the text")
 
 
@@ -253,30 +292,16 @@ def refuse_holes(table: Table, kind: str, column: str, holes: Sequence[bool]) ->
         )
 
 
-def _as_number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def _label_order(label: str) -> tuple[bool, float, str]:
-    number = _as_number(label)
+    number = as_number(label)
     wordy = number is None or math.isnan(number)  # "-nan" reads as a number, and as one it stands nowhere
     return wordy, 0.0 if wordy else float(number or 0), label
 
 
-def _check_labels(rows: Sequence[Row], path: Path, label: str) -> None:
-    """At least two classes, enough rows of each, and classes rather than measurements."""
-    counts = Counter(row.label for row in rows)
+def _check_labels(rows: Sequence[Row], counts: Counter[str], path: Path) -> None:
+    """At least two classes, and enough rows of each."""
     if len(counts) == 1:
         raise DataError(f"{path.name}: every row has the label {rows[0].label!r}; a task needs at least two labels")
-    numeric = all(_as_number(value) is not None for value in counts)
-    if numeric and (len(counts) > MAX_NUMERIC_LABELS or len(counts) > len(rows) / 2):
-        raise DataError(
-            f"{path.name}: column {label!r} holds {len(counts)} different numbers in {len(rows)} rows, which looks "
-            "like a quantity to predict (regression); kdrec needs classes: put the numbers into a few ranges first"
-        )
     rare = sorted((n, value) for value, n in counts.items() if n < MIN_ROWS_PER_LABEL)
     if rare:
         n, value = rare[0]
@@ -286,23 +311,16 @@ def _check_labels(rows: Sequence[Row], path: Path, label: str) -> None:
         )
 
 
-def _test_rows(
-    path: Path, kind: Kind, columns: Sequence[str], label: str, train: Sequence[Row], source: Path
-) -> tuple[Row, ...]:
+def _test_rows(path: Path, kind: Kind, columns: Sequence[str], label: str, train: Sequence[Row], source: Path) -> Found:
     """Rows of the test file: enough, with labels that can be learned, and none that is also in the training file."""
-    if (found := kind_of(path, columns, label)) != kind:
-        raise DataError(f"column {label!r} holds {found} in {path.name} and {kind} in {source.name}")
-    rows = _read(path, kind, columns, label)
+    if (other := kind_of(path, columns, label)) != kind:
+        raise DataError(f"column {label!r} holds {other} in {path.name} and {kind} in {source.name}")
+    known = {name for row in train for name in (row.label, *row.tags)}
+    found = _read(path, kind, columns, label, known)
+    rows = found.rows
     if len(rows) < MIN_TEST_ROWS:
         raise DataError(f"{path.name} has {len(rows)} rows; a test file needs at least {MIN_TEST_ROWS}")
-    known = {name for row in train for name in (row.label, *row.tags)}
-    strangers = Counter(name for row in rows for name in (row.label, *row.tags) if name not in known)
-    if strangers:
-        value, n = strangers.most_common(1)[0]
-        raise DataError(
-            f"{path.name}: the label {value!r} ({n} rows) does not occur in {source.name}, so it cannot be learned; "
-            f"add training rows of it or remove it from the test file"
-        )
+    _check_strangers(labels.places(_names(rows), found.where), known, path, source)
     leaking = apart_from(train, rows, FAMILIES[_family(kind, path, columns, label)].group)[1]
     if leaking:
         text = " ".join(leaking[0].texts) if kind == "tags" else leaking[0].texts[-1 if kind == "answers" else 0]
@@ -310,4 +328,17 @@ def _test_rows(
             f"{len(leaking)} rows of {source.name} are also in {path.name}, such as {text[:60]!r}; "
             "remove them from one of the two, or give no test file and let kdrec split"
         )
-    return rows
+    return found
+
+
+def _check_strangers(found: Places, known: set[str], path: Path, source: Path) -> None:
+    """Refuse labels of a test file that the training file does not have; one that is spelled otherwise is named."""
+    strangers = sorted((-place.count, name) for name, place in found.items() if name not in known)
+    if not strangers:
+        return
+    name = strangers[0][1]
+    twin = next((other for other in sorted(known) if labels.near(other) == labels.near(name)), None)
+    todo = "so it cannot be learned; add training rows of it or remove it from the test file"
+    if twin is not None:
+        todo = f"where {twin!r} differs from it only in {labels.difference(name, twin)}; write them alike"
+    raise DataError(f"{path.name}: the label {name!r} ({found[name]}) does not occur in {source.name}, {todo}")

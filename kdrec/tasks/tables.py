@@ -1,7 +1,8 @@
-"""CSV, TSV, JSONL and Parquet files to cells of text, with the line to blame for each; every defect is one sentence.
+"""CSV, TSV, JSONL, JSON and Parquet files to cells of text, with the line to blame for each; a defect is one sentence.
 
 What the cells mean is decided in `files` and `readers`. A missing cell (empty, null, NaN) is None. CSV is read by
-RFC 4180: quotes, and line breaks inside them. TSV has no quoting: a tab ends a cell, a line break ends a row.
+RFC 4180: quotes, and line breaks inside them. TSV has no quoting: a tab ends a cell, a line break ends a row. A cell is
+as long as it is. A `.json` file is a list of objects, the nested layout of SQuAD, or JSONL under another name.
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, TypeGuard
 
 from kdrec.checks import is_unicode
 from kdrec.errors import DataError, did_you_mean
 
 Cell = str | None
 CONLL: Final = ".conll"
-"""Words and their tags, a line each: read by `structured`."""
-EXTENSIONS: Final = (".csv", ".tsv", ".jsonl", ".parquet", CONLL)
+"""Words and their tags, a line each: read by `conll`."""
+CONLL_FILES: Final = (CONLL, ".conllu")
+EXTENSIONS: Final = (".csv", ".tsv", ".jsonl", ".json", ".parquet", *CONLL_FILES)
+_LONGEST_CELL: Final = 2**31 - 1
+"""Characters of a CSV cell: the csv module stops at 131,072 unless told otherwise, and takes no more than this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +52,10 @@ class Table:
         return replace(self, rows=tuple(self.rows[at] for at in rows), lines=tuple(self.lines[at] for at in rows))
 
 
-def read_table(path: Path, wanted: Sequence[str]) -> Table:
-    """Read the `wanted` columns of a file; the extension says how.
+def read_table(
+    path: Path, wanted: Sequence[str], prepare: Mapping[str, Callable[[Any], Any]] = MappingProxyType({})
+) -> Table:
+    """Read the `wanted` columns of a file; the extension says how. `prepare` takes cells of a column to what they hold.
 
     Raises
     ------
@@ -57,18 +64,15 @@ def read_table(path: Path, wanted: Sequence[str]) -> Table:
     """
     check_file(path)
     extension = path.suffix.lower()
-    if extension == CONLL:
+    if extension in CONLL_FILES:
         raise DataError(f"{path.name} holds words and tags; their columns are called tokens and tags")
-    if extension == ".parquet":
-        return _plain(_raw_parquet(path, wanted), wanted)
-    text = decode(path)
-    if extension == ".jsonl":
-        return _plain(_raw_jsonl(path, text, wanted), wanted)
-    return _read_delimited(path, text, wanted, tabs=extension == ".tsv")
+    if extension in (".csv", ".tsv"):
+        return _read_delimited(path, decode(path), wanted, tabs=extension == ".tsv")
+    return _plain(_prepared(read_raw(path, wanted), wanted, prepare), wanted)
 
 
 def read_raw(path: Path, wanted: Sequence[str]) -> Table:
-    """Read the `wanted` columns of a Parquet or JSONL file, whatever their cells hold.
+    """Read the `wanted` columns of a Parquet, JSONL or JSON file, whatever their cells hold.
 
     Raises
     ------
@@ -81,7 +85,9 @@ def read_raw(path: Path, wanted: Sequence[str]) -> Table:
         return _raw_parquet(path, wanted)
     if extension == ".jsonl":
         return _raw_jsonl(path, decode(path), wanted)
-    raise DataError(f"{path.name}: lists of words and answers are read from .parquet, .jsonl and .conll files")
+    if extension == ".json":
+        return _raw_json(path, decode(path), wanted)
+    raise DataError(f"{path.name}: lists of words and answers are read from .parquet, .jsonl, .json and .conll files")
 
 
 def decode(path: Path) -> str:
@@ -158,6 +164,7 @@ def _read_delimited(path: Path, text: str, wanted: Sequence[str], *, tabs: bool)
 def _records(path: Path, text: str, *, tabs: bool) -> Iterator[tuple[int, list[str]]]:
     """Records with the line each begins at; blank lines are no records."""
     stream = io.StringIO(text, newline="")
+    csv.field_size_limit(_LONGEST_CELL)  # of the whole process, and never lowered again: other threads read as well
     reader = csv.reader(stream, delimiter="	", quoting=csv.QUOTE_NONE) if tabs else csv.reader(stream, strict=True)
     begins = 1
     try:
@@ -175,21 +182,87 @@ def _raw_jsonl(path: Path, text: str, wanted: Sequence[str]) -> Table:
     for line, content in enumerate(text.split("\n"), start=1):
         if not content.strip():
             continue
-        try:
-            value = json.loads(content)
-        except ValueError as error:
-            raise DataError(f"{path.name}, line {line} is not JSON: {error}") from None
-        except RecursionError:
-            raise DataError(f"{path.name}, line {line} is not JSON that can be read: nested too deeply") from None
+        value = _json(content, f"{path.name}, line {line}")
         if not isinstance(value, dict):
             raise DataError(f"{path.name}, line {line}: a JSON object was expected, got {content.strip()[:40]}")
         objects.append(value)
         lines.append(line)
     if not objects:
         raise DataError(f"{path.name} is empty; every line must be a JSON object")
+    articles = objects[0].get("data") if len(objects) == 1 else objects
+    if _is_nested(articles):
+        return _table_of(path, _questions(path, articles), wanted, unit="question")
+    return _table_of(path, objects, wanted, lines=lines)
+
+
+def _raw_json(path: Path, text: str, wanted: Sequence[str]) -> Table:
+    """A list of objects, an object whose `data` is one, SQuAD's articles; or lines, as in .jsonl."""
+    lines = [line for line in text.split("\n", 200) if line.strip()]
+    if len(lines) > 1 and all(_is_object(line) for line in lines[:2]):
+        return _raw_jsonl(path, text, wanted)
+    value = _json(text, path.name)
+    rows = value.get("data") if isinstance(value, dict) else value
+    if _is_nested(rows):
+        return _table_of(path, _questions(path, rows), wanted, unit="question")
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise DataError(
+            f"{path.name}: a list of objects, or SQuAD's 'data' of 'paragraphs', was expected, got {text.strip()[:40]}"
+        )
+    return _table_of(path, rows, wanted, unit="row")
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{where} is not JSON: {error}") from None
+    except RecursionError:
+        raise DataError(f"{where} is not JSON that can be read: nested too deeply") from None
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _table_of(
+    path: Path,
+    objects: Sequence[dict[str, Any]],
+    wanted: Sequence[str],
+    *,
+    lines: Sequence[int] = (),
+    unit: str = "line",
+) -> Table:
     _positions(path, list(dict.fromkeys(key for value in objects for key in value)), wanted)
     rows = tuple(tuple(value.get(column) for column in wanted) for value in objects)
-    return Table(path=path, rows=rows, lines=tuple(lines))
+    return Table(path=path, rows=rows, lines=tuple(lines or range(1, len(rows) + 1)), unit=unit)
+
+
+def _is_nested(articles: Any) -> TypeGuard[list[Any]]:
+    """Whether these are articles or paragraphs in SQuAD's own layout."""
+    return isinstance(articles, list) and any(
+        isinstance(one, dict) and ("paragraphs" in one or isinstance(one.get("qas"), list)) for one in articles
+    )
+
+
+def _questions(path: Path, articles: Sequence[Any]) -> list[dict[str, Any]]:
+    """Questions of SQuAD's own layout, each with the context of its paragraph."""
+    found: list[dict[str, Any]] = []
+    try:
+        for article in articles:
+            for paragraph in [article] if "qas" in article else article["paragraphs"]:
+                above = {"title": article.get("title"), "context": paragraph["context"]}
+                found += [{"answers": [], **above, **asked} for asked in paragraph["qas"]]
+    except (TypeError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"{path.name}: SQuAD's layout is 'data', 'paragraphs' with a 'context' and 'qas', and it breaks after "
+            f"{len(found)} questions ({error})"
+        ) from None
+    if not found:
+        raise DataError(f"{path.name} holds no question")
+    return found
 
 
 def _raw_parquet(path: Path, wanted: Sequence[str]) -> Table:
@@ -209,14 +282,32 @@ def _raw_parquet(path: Path, wanted: Sequence[str]) -> Table:
     return Table(path=path, rows=rows, lines=tuple(range(1, len(rows) + 1)), unit="row", names=names)
 
 
+def _prepared(raw: Table, wanted: Sequence[str], prepare: Mapping[str, Callable[[Any], Any]]) -> Table:
+    own = [prepare.get(column, lambda cell: cell) for column in wanted]
+    return replace(raw, rows=tuple(tuple(of(cell) for of, cell in zip(own, row, strict=True)) for row in raw.rows))
+
+
 def _plain(raw: Table, wanted: Sequence[str]) -> Table:
     """Cells as text; a number that stands for a declared label is that label."""
     declared = [raw.names.get(column) for column in wanted]
+    for at, column in enumerate(wanted):
+        _refuse_undeclared(raw, at, column)
     rows = tuple(
-        tuple(_cell(raw.path, raw.where(at), _named(value, names)) for value, names in zip(row, declared, strict=True))
+        tuple(_cell(raw.path, raw.where(at), named(value, names)) for value, names in zip(row, declared, strict=True))
         for at, row in enumerate(raw.rows)
     )
     return replace(raw, rows=rows)
+
+
+def _refuse_undeclared(raw: Table, column: int, name: str) -> None:
+    """Refuse numbers that stand for no declared label, as empty labels are."""
+    found = [named(row[column], raw.names.get(name)) for row in raw.rows]
+    strange = [at for at, value in enumerate(found) if isinstance(value, Undeclared)]
+    if strange:
+        raise DataError(
+            f"{raw.path.name}: {len(strange)} of {len(found)} labels in column {name!r} are {found[strange[0]]} (first "
+            f"at {raw.where(strange[0])}): no label; fill them or remove their rows"
+        )
 
 
 def _declared_names(metadata: dict[bytes, bytes], wanted: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -230,8 +321,22 @@ def _declared_names(metadata: dict[bytes, bytes], wanted: Sequence[str]) -> dict
     return {column: tuple(names) for column, names in declared.items() if isinstance(names, list)}
 
 
-def _named(value: Any, names: tuple[str, ...] | None) -> Any:
-    return names[value] if names and isinstance(value, int) and 0 <= value < len(names) else value
+def named(value: Any, names: tuple[str, ...] | None) -> Any:
+    """The declared label that a number stands for; a number outside of the declared ones is no label."""
+    if not names or not isinstance(value, int | float) or (isinstance(value, float) and not value.is_integer()):
+        return value
+    return names[int(value)] if 0 <= value < len(names) else Undeclared(value=int(value), n_names=len(names))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undeclared:
+    """A number that no declared label has: the `datasets` library writes -1 and -100 for 'no label'."""
+
+    value: int
+    n_names: int
+
+    def __str__(self) -> str:
+        return f"{self.value}, which is none of the {self.n_names} declared names"
 
 
 def _cell(path: Path, where: str, value: Any) -> Cell:

@@ -174,7 +174,8 @@ def test_columns_of_a_conll_file_have_fixed_names(tmp_path):
             "an answer is a text with the character it starts at, got ['noon']",
         ),
         ({"text": ["noon"], "answer_start": [{}]}, "an answer is a text with the character it starts at, got 'noon'"),
-        ({"texts": ["noon"]}, "line 5: answers are {'text': [...], 'answer_start': [...]}, got {'texts'"),
+        ({"texts": ["noon"]}, "line 5: column 'answers' holds an object here, \"{'texts'"),
+        ({"text": ["noon"]}, "line 5: answers are {'text': [...], 'answer_start': [...]}, got {'text'"),
         (None, "line 5: answers are"),
     ],
 )
