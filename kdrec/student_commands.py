@@ -15,7 +15,7 @@ import typer
 from kdrec.errors import BadArgument
 from kdrec.home import Home
 from kdrec.options import AsJson, Label, Quiet, Text
-from kdrec.terminal import show, show_json
+from kdrec.terminal import show, show_json, spelled
 
 if TYPE_CHECKING:
     from kdrec.student.answers import Answer
@@ -76,7 +76,7 @@ def distill(
             wanted,
             home,
             Wishes(out=out, name=name, onnx=onnx, int8=int8, examples=examples),
-            lambda at: told(at.message),
+            lambda at: told(at.message, notice=at.notice),
         )
     if as_json:
         show_json(_told(taken))
@@ -101,16 +101,19 @@ def predict(
     if out is not None and out.suffix.lower() != ".csv":
         raise BadArgument(f"answers are written to a .csv file, got {str(out)!r}")
     with _folder_of(model, ctx.obj) as folder:
-        from kdrec.student.answers import answers
+        from kdrec.student.answers import answers, skipped
         from kdrec.student.folder import opened
 
         found = answers(opened(folder), file, text or ["text"])
+    if (sentence := skipped(found)) is not None:
+        typer.echo(sentence, err=True)
     if out is not None:
         _write(found, out)
     if as_json:
         show_json([{"text": list(one.texts), "label": one.label, "probability": one.probability} for one in found])
     elif out is not None:
-        typer.echo(f"{out} holds {len(found)} answers")
+        n_answered = sum(one.probability is not None for one in found)
+        typer.echo(f"{out} holds {n_answered} answers")
     else:
         show(_table(found))
 
@@ -132,12 +135,20 @@ def _folder_of(model: str, home: Home) -> Iterator[Path]:
 
 @contextmanager
 def _watched(what: str, *, quiet: bool) -> Iterator[Any]:
-    """Where someone looks at a terminal, say on standard error how far the work has come."""
+    """Say notices on standard error; and where someone looks at a terminal, how far the work has come."""
     from rich.console import Console
-    from rich.markup import escape
+    from rich.text import Text
 
-    with Console(stderr=True, quiet=quiet).status(escape(what)) as status:
-        yield lambda message: status.update(escape(f"{what}: {message}"))
+    console = Console(stderr=True, quiet=quiet)
+    with console.status(Text(what)) as status:
+
+        def told(message: str, *, notice: bool) -> None:
+            if notice:
+                console.print(Text(spelled(f"{message}.")))
+            else:
+                status.update(Text(spelled(f"{what}: {message}")))
+
+        yield told
 
 
 def _told(taken: Taken) -> dict[str, Any]:
@@ -184,7 +195,8 @@ def _table(found: Sequence[Answer]) -> Any:
     table.add_column("text", overflow="fold")
     for one in found:
         line = " ".join(" | ".join(one.texts).split() if len(one.texts) <= 2 else one.texts)
-        table.add_row(Text(one.label), f"{one.probability:.3f}", Text(line if len(line) <= 200 else f"{line[:197]}..."))
+        sure = "" if one.probability is None else f"{one.probability:.3f}"
+        table.add_row(Text(one.label), sure, Text(line if len(line) <= 200 else f"{line[:197]}..."))
     return table
 
 
@@ -193,7 +205,7 @@ def _write(found: Sequence[Answer], out: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(("label", "probability"))
-    writer.writerows((one.label, f"{one.probability:.6f}") for one in found)
+    writer.writerows((one.label, "" if one.probability is None else f"{one.probability:.6f}") for one in found)
     try:
         with out.open("x", encoding="utf-8", newline="") as file:
             file.write(text.getvalue())

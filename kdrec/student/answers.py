@@ -5,6 +5,7 @@ Rows are read, cut and tokenised as the student's own were, so a table of its ta
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,8 @@ from kdrec.student.folder import Saved
 from kdrec.student.passes import forward_of, logits_on
 from kdrec.tasks import family
 from kdrec.tasks.encoding import tokenise
-from kdrec.tasks.files import refuse_holes
 from kdrec.tasks.qa import sure_answers
-from kdrec.tasks.structured import read_bare_words
+from kdrec.tasks.structured import find_bare_words
 from kdrec.tasks.tables import read_table
 from kdrec.types import Encoded, Floats, Split
 
@@ -28,16 +28,17 @@ from kdrec.types import Encoded, Floats, Split
 class Answer:
     """Of one row: a label, a tag for every word joined by spaces, or the text of an answer (empty: there is none).
 
-    `probability` is the student's own, from 0 to 1: of a text of words, that of its least sure tag.
+    `probability` is the student's own, from 0 to 1: of a text of words, that of its least sure tag. Without any text
+    there is nothing to answer: the label is empty and the probability None, so that answers stand beside their rows.
     """
 
     texts: tuple[str, ...]
     label: str
-    probability: float
+    probability: float | None
 
 
 def answers(saved: Saved, path: Path, columns: Sequence[str]) -> list[Answer]:
-    """Answer every row of a table.
+    """Answer every row of a table that has a text; a row without one keeps its place.
 
     Parameters
     ----------
@@ -62,19 +63,35 @@ def answers(saved: Saved, path: Path, columns: Sequence[str]) -> list[Answer]:
             f"{facts.name} reads {'two text columns' if n_columns == 2 else 'one text column'}: --text COL"
             f"{' --text COL' if n_columns == 2 else ''}, got {len(columns)}"
         )
-    if facts.family == "tokens":
-        texts = [row.texts for row in read_bare_words(path, columns[0])]
-    else:
-        texts = _texts(path, columns)
-    if not texts:
+    rows = find_bare_words(path, columns[0]) if facts.family == "tokens" else _texts(path, columns)
+    if not rows:
         raise DataError(f"{path.name} has no rows")
+    full = [bool(row) and not any(map(is_blank, row)) for row in rows]
+    texts = [row for row, is_full in zip(rows, full, strict=True) if is_full]
+    if not texts:
+        raise DataError(f"{path.name}: no row has a text in {' and '.join(map(repr, columns))}")
     split = _split(texts, saved)
     encoded = tokenise(split, family(facts.family), saved.tokenizer_file, facts.max_length)
     logits_RC = logits_on(forward_of(saved.model), encoded, saved.pad_id)
-    return [
-        Answer(texts=row, label=label, probability=probability)
-        for row, (label, probability) in zip(texts, _said(saved, split, encoded, logits_RC), strict=True)
-    ]
+    said = iter(_said(saved, split, encoded, logits_RC))
+    found = [next(said) if is_full else ("", None) for is_full in full]
+    return [Answer(texts=row, label=label, probability=sure) for row, (label, sure) in zip(rows, found, strict=True)]
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text has no sign that can be seen: nothing, white space, zero-width or control signs."""
+    return all(unicodedata.category(sign)[0] in "CZ" for sign in text)
+
+
+def skipped(found: Sequence[Answer]) -> str | None:
+    """A sentence about rows that were not answered, where there are any."""
+    blank = [number for number, one in enumerate(found, start=1) if one.probability is None]
+    if not blank:
+        return None
+    return (
+        f"{len(blank):,} of {len(found):,} rows have an empty text or word and were not answered (first row "
+        f"{blank[0]:,}, counted without the header); their labels are empty"
+    )
 
 
 def _said(saved: Saved, split: Split, encoded: Encoded, logits_RC: Any) -> list[tuple[str, float]]:
@@ -114,7 +131,4 @@ def _split(texts: Sequence[tuple[str, ...]], saved: Saved) -> Split:
 
 
 def _texts(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
-    table = read_table(path, columns)
-    for at, column in enumerate(columns):
-        refuse_holes(table, "texts", column, [not (row[at] or "").strip() for row in table.rows])
-    return [tuple(str(cell) for cell in row) for row in table.rows]
+    return [tuple(cell or "" for cell in row) for row in read_table(path, columns).rows]
