@@ -164,10 +164,13 @@ def suggest(
     elif like is not None:
         raise BadArgument("--like says how the trials of a study are trained: it needs --study FILE.toml")
     if as_json:
-        _print_json(answer.to_dict())
+        read = {} if about.read is None else {"read": about.read.to_dict()}
+        _print_json({**answer.to_dict(), **read})
     else:
         from kdrec import report
 
+        if about.read is not None:
+            _print(report.read_text(about.read))
         _print(report.suggestion_text(answer))
         if study is not None:
             typer.echo(f"\nTo run these trials: python -m flows.study {study}")

@@ -34,7 +34,7 @@ from kdrec.types import (
 from kdrec.weak_teacher import weak_teacher
 
 if TYPE_CHECKING:
-    from kdrec.tasks import KnownTask
+    from kdrec.tasks import KnownTask, ReadReport
 
 MISSING: Final = "-"
 
@@ -112,6 +112,12 @@ def suggestion_text(suggestion: Suggestion) -> Group:
     parts += [Text(f"- {note}") for note in suggestion.evidence.get("notes", ())]
     parts += [Text(f"- {suggestion.audit['note']}")] if "note" in suggestion.audit else []
     return Group(*parts)
+
+
+def read_text(read: ReadReport) -> Group:
+    """What a file of one's own was read as, before anything is made of it."""
+    notes = [Text(f"- {note}") for note in read.notes]
+    return Group(*(Text(line) for line in read.lines()), *notes, Text(""))
 
 
 def why(suggestion: Suggestion) -> str:

@@ -481,7 +481,12 @@ def test_the_metric_of_a_file_is_known_stated_and_held_to(reviews: Path, capsys:
     words = (reviews, "--text", "review", "--label", "stars", "--student", "small", "--history", "none")
     assert answer_of(capsys, home, *words, "--metric", "accuracy")["evidence"]["metric"] == "accuracy"  # type: ignore[index]
     assert run("suggest", *words, home=home) == 0
-    assert "in points of the task's score (accuracy, 0-100):" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "in points of the task's score (accuracy, 0-100):" in said
+    assert said.startswith("my_reviews.csv was read as 90 rows of texts with a label: 'review' with 'stars', scored by")
+    assert "Its 2 labels, with their rows: '5' (60), '1' (30)." in said
+    read = answer_of(capsys, home, *words)["read"]
+    assert (read["n_rows"], read["metric"], read["labels"][1]) == (90, "accuracy", {"name": "1", "count": 30})  # type: ignore[index]
     said = refused(capsys, "suggest", *words, "--metric", "macro_f1", home=home)
     assert said == "the scores of task 'my_reviews' are accuracy, and a history holds no macro_f1 of it"
 

@@ -77,6 +77,7 @@ def cell_note(
     training: Training,
     rows: Mapping[str, int],
     searched: str,
+    read: str = "",
     left_out: Sequence[str] = (),
     calibrated: str = "",
 ) -> str:
@@ -94,6 +95,8 @@ def cell_note(
         Number of rows by split, in the order shown.
     searched : str
         One line in words: strategy, number of configurations, seeds.
+    read : str
+        What a file of the user's own was read as.
     left_out : sequence of str
         Sentences that count what was dropped or cut on the way from the source to the model.
     calibrated : str
@@ -118,6 +121,7 @@ def cell_note(
         f"| Training | {_training(training)} |",
         *([f"| Calibration | {escaped(calibrated)} |"] if calibrated else []),
         f"| Search | {escaped(searched)} |",
+        *([f"| Read | {escaped(read)} |"] if read else []),
         *(f"| Left out | {escaped(sentence)} |" for sentence in left_out),
     ]
     return "\n".join(lines)

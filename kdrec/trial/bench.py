@@ -91,6 +91,15 @@ class Bench:
                 counts.append(f"{split.n_truncated} of {n_rows} {name} rows were {cut} {self.max_length} tokens{lost}")
         return (*self.task.notes, *counts)
 
+    def read(self) -> tasks.ReadReport | None:
+        """What the user's own file was read as; None of a task of the catalogue."""
+        own = self.study.data.get(self.task.name)
+        if own is None:
+            return None
+        limits = vars(self.study.rows_for(self.task.name))
+        taken = [f"at most {most:,} {part} rows are taken, as the study says" for part, most in limits.items() if most]
+        return tasks.ReadReport.of(self.task, file=own.path, text=own.text, label=own.label, test=own.test, notes=taken)
+
     @property
     def max_length(self) -> int:
         """Tokens that teacher and students read of an example, at most; a study gives both the same."""

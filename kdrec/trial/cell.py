@@ -27,7 +27,8 @@ from kdrec.weak_teacher import weak_teacher
 class Progress:
     """How far the work on one teacher or one cell has come; `expected` is a guess that grows more exact.
 
-    With `notice`, the message is something amiss that the user has to know, and no step of the work.
+    With `notice`, the message is something that the user has to know (what is amiss, or what a file of theirs was read
+    as), and no step of the work.
     """
 
     part: str
@@ -78,6 +79,9 @@ def prepare_teacher(
         on_progress(Progress(part=part, done=len(seen), expected=expected, message=text, notice=True))
 
     bench = Bench(study, task_name, teacher, home, say, ranks)
+    read = bench.read()
+    if read is not None:
+        say(read.sentence())
 
     def saw(candidate: Candidate) -> None:
         seen.append(candidate)
@@ -179,12 +183,14 @@ class _Runner:
     def _note(self) -> str:
         """What stands beside the cell's run in MLflow from its first trial on."""
         seeds = ", ".join(str(seed) for seed in self.study.seeds)
+        own = self.place.bench.read()
         return cell_note(
             self.place.student.name,
             self.place.features,
             training=self.place.training,
             rows=self.place.bench.task.n_rows(),
             searched=f"{_way(self.study)}, seeds {seeds}",
+            read="" if own is None else " ".join(own.lines()),
             left_out=self.place.bench.left_out(),
             calibrated=self.calibrated.sentence(),
         )
