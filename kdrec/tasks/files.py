@@ -33,6 +33,7 @@ from kdrec.tasks.structured import (
     bare_words_of,
     find_questions,
     find_words,
+    has_spans,
     kind_of,
     questions_of,
     read_bare_words,
@@ -178,7 +179,8 @@ def _read_parted(path: Path, kind: Kind, columns: Sequence[str], label: str) -> 
             f"{path.name}: a {path.suffix} file has no empty labels; put words without tags into a file of theirs"
         )
     table = _labelled(path, columns, label) if kind == "label" else read_raw(path, [*columns, label])
-    empty = [_has_no_label(row[-1]) for row in table.rows]
+    spans = has_spans(table)  # where an empty list says that a text has none
+    empty = [_has_no_label(row[-1]) and not (spans and row[-1] == []) for row in table.rows]
     if not any(empty):
         raise DataError(f"{path.name}: no cell of column {label!r} is empty, so that every row has a label")
     full = table.only([at for at, hole in enumerate(empty) if not hole])

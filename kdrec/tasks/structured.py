@@ -160,10 +160,15 @@ def find_words(path: Path, words: str, tags: str) -> Found:
     return words_of(read_raw(path, [words, tags]), tags)
 
 
+def has_spans(table: Table) -> bool:
+    """Whether the last column of a table holds spans of characters."""
+    return any(_shape(row[-1]) == "spans" for row in table.rows)
+
+
 def words_of(table: Table, tags: str) -> Found:
     """Rows of a table of words and, in the column `tags`, tags; refusals are those of `find_words`."""
     names = table.names.get(tags)
-    spans = any(_shape(row[1]) == "spans" for row in table.rows)
+    spans = has_spans(table)
     rows = tuple(_spanned(table, at) if spans else _words(table, at, names) for at in range(len(table.rows)))
     split = (
         f"texts of {table.path.name} were split into words at white space and punctuation, for the spans of {tags!r}"

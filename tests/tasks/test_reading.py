@@ -254,3 +254,13 @@ def test_lists_of_words_with_one_label_are_refused_by_their_row(tmp_path):
     rows = [{"text": ["a", f"b{at}"], "label": "O B-PER"} for at in range(60)]
     with pytest.raises(DataError, match=r"rows.jsonl, line 1: column 'text' holds a list of words, whose tags are a"):
         tasks.load_file(jsonl(tmp_path / "rows.jsonl", rows), text="text", label="label")
+
+
+def test_a_text_without_spans_is_labelled_and_one_without_a_cell_is_not(tmp_path):
+    cells = ([[0, 3, "PER"]], [], None)
+    rows = [{"text": f"Ana sat at {at}", "label": cells[at % 3]} for at in range(120)]
+    path = jsonl(tmp_path / "rows.jsonl", rows)
+    task = tasks.load_file(path, text="text", label="label", unlabelled="empty labels")
+    assert sum(len(part) for part in (task.train, task.validation, task.test)) == 80
+    assert task.transfer is not None
+    assert 0 < len(task.transfer) <= 40
