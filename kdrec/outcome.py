@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kdrec.space import Aliases, aliases_of
-from kdrec.types import Candidate, Decision, TaskFeatures, TeacherChoice, Trial
+from kdrec.types import Candidate, Decision, FineTuning, TaskFeatures, TeacherChoice, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,14 @@ class TeacherOutcome:
     t_ll: Candidate
     t_hs: Candidate
     t_llg: Candidate | None = None
+    runs: tuple[FineTuning, ...] = ()
+    """How each fine-tuning run was made and ended; none where a store of an earlier version does not tell."""
+
+    @property
+    def still_improving(self) -> bool | None:
+        """Whether the run of t_hs still improved when it ended; None where that was not recorded or cannot be told."""
+        made = (run for run in self.runs if (run.learning_rate, run.seed) == (self.t_hs.learning_rate, self.t_hs.seed))
+        return next((run.still_improving for run in made), None)
 
     @property
     def chosen(self) -> Mapping[TeacherChoice, Candidate]:

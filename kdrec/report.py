@@ -227,7 +227,15 @@ def _cell_table(result: Result) -> Table:
     kept = {step.kept for step in result.path}
     for row in _rows(result.trials):
         best = row.config == result.best
-        marks = ", ".join(("best",) * best + ("kept",) * (row.config in kept and not best) + _role(row.config))
+        rising = any(trial.still_improving for trial in row.trials)
+        marks = ", ".join(
+            (
+                *("best",) * best,
+                *("kept",) * (row.config in kept and not best),
+                *_role(row.config),
+                *("still improving",) * rising,
+            )
+        )
         score = row.state() or _number(row.mean("val_score"), 2)
         cells = (row.config.label(), score, _number(row.mean("val_loss"), 4), _number(row.mean("test_score"), 2))
         table.add_row(*map(Text, (*cells, f"{row.seconds():.0f}", marks)), style="bold" if best else None)

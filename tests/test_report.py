@@ -61,6 +61,12 @@ def walk() -> Result:
     return Result(trials=trials, path=path, best=HOT)
 
 
+def test_a_student_that_still_improved_at_its_end_is_marked_in_the_table() -> None:
+    rising = replace(trial(HOT, 87.0), still_improving=True)
+    lines = report.to_text(report.cells_table([Result((trial(DEFAULT_CONFIG, 85.5), rising))])).splitlines()
+    assert [line.rstrip().endswith("still improving") for line in lines if "tau=" in line] == [False, True]
+
+
 def lines_of(text: str, word: str) -> list[str]:
     return [line for line in text.splitlines() if word in line]
 

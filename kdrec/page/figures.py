@@ -250,6 +250,8 @@ def trace(teacher: TeacherOutcome, name: str) -> Markup:
         f"{teacher.t_ll.loss:.3f} at step {teacher.t_ll.step}, score {teacher.t_ll.score:.2f}.{rest} "
         f"{told(teacher.aliases, teacher.chosen)}."
     )
+    if teacher.still_improving:
+        text += " It was still improving when its training ended: more steps would make it better."
     return draw(name, (360.0, 320.0), paint, title=f"Teacher of {teacher.task}: score and loss over steps", text=text)
 
 

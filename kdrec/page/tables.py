@@ -117,6 +117,7 @@ def _roles(answer: CellAnswer, config: KDConfig) -> list[str]:
         "kept": config == answer.kept,
         "suggested": config == answer.now.config,
         f"{bad} diverged": bad > 0,
+        "still improving": any(one.still_improving for one in answer.sheet.runs[config].values()),
     }
     return [role for role, is_so in roles.items() if is_so]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from kdrec.recommend.design import META, similarity
 from kdrec.recommend.model import FIT_ROWS, nearest_rows
 from kdrec.recommend.table import Table
-from kdrec.types import Floats
+from kdrec.types import Floats, TaskFeatures, Trial
 from kdrec.weak_teacher import weak_teacher
 
 MAX_SIMILAR: Final = 5
@@ -71,10 +72,11 @@ def _notes(table: Table, near_T: Floats, others: list[int], widened: float) -> l
     notes = list(table.notes)
     asked = table.tasks[table.asked_task]
     student = table.students[int(table.student_D[table.asked])]
-    own = (trial for trial in table.trials if (trial.task, trial.student) == (asked.task, student))
+    own = [trial for trial in table.trials if (trial.task, trial.student) == (asked.task, student)]
     weak = weak_teacher(own, asked.teacher_score)
     if weak:
         notes.insert(0, str(weak))
+    notes.extend(_training_notes(own, asked))
     if not len(table.mean_R):
         notes.insert(0, "no past trial stands behind this: the answer is the prior alone, and its intervals are wide")
     elif not others:
@@ -96,6 +98,17 @@ def _notes(table: Table, near_T: Floats, others: list[int], widened: float) -> l
     notes.extend(_measurement_notes(table))
     if widened > 1:
         notes.append(f"intervals were widened by {widened:.2f} after leaving one task out at a time")
+    return notes
+
+
+def _training_notes(own: Sequence[Trial], asked: TaskFeatures) -> list[str]:
+    """What was still improving when its training ended, so that more of it might change the answer."""
+    notes = []
+    if asked.teacher_still_improving:
+        notes.append("the teacher was still improving when its training ended: more steps may make distilling better")
+    rising = sum(trial.still_improving is True for trial in own)
+    if rising:
+        notes.append(f"{rising} of {len(own)} trials of this cell were still improving when their training ended")
     return notes
 
 

@@ -25,7 +25,7 @@ from kdrec.tracking.runs import (
     key_of,
     trial_of,
 )
-from kdrec.types import SCHEMA_2_COLUMNS, TEACHERS, Candidate, TaskFeatures, Training
+from kdrec.types import SCHEMA_2_COLUMNS, TEACHERS, Candidate, FineTuning, TaskFeatures, Training
 
 Kind = tuple[dict[str, Any], dict[str, Any]]
 """Features, and training without its seed."""
@@ -130,7 +130,8 @@ def _teacher(ledger: Ledger, task: str, card: str, run_id: str) -> TeacherOutcom
     trace = _artifact(ledger, run_id, "trace.json")
     chosen = {choice: Candidate(**trace["selection"][choice]) for choice in TEACHERS if choice in trace["selection"]}
     candidates = tuple(Candidate(**values) for values in trace["candidates"])
-    return TeacherOutcome(task=task, card=card, candidates=candidates, **chosen)
+    runs = tuple(FineTuning(**values) for values in trace.get("runs", ()))
+    return TeacherOutcome(task=task, card=card, candidates=candidates, runs=runs, **chosen)
 
 
 def _artifact(ledger: Ledger, run_id: str, name: str) -> Any:

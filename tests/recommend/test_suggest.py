@@ -60,6 +60,15 @@ def test_without_history_it_gives_the_default_with_an_interval_around_zero_and_s
     assert answer.audit["audited"] is False
 
 
+def test_a_teacher_and_students_that_were_still_improving_are_named():
+    past = [trial("new", DEFAULT_CONFIG, 80.0, seed, still_improving=seed == 0) for seed in range(3)]
+    notes = suggest(History(tuple(past)), replace(NEW, teacher_still_improving=True), "small").evidence["notes"]
+    assert "1 of 3 trials of this cell were still improving when their training ended" in notes
+    assert any(note.startswith("the teacher was still improving when its training ended") for note in notes)
+    calm = suggest(History(tuple(replace(one, still_improving=False) for one in past)), NEW, "small")
+    assert not any("still improving" in note for note in calm.evidence["notes"])
+
+
 def test_every_value_is_plain_and_finite():
     answer = suggest(history(4, lambda _: 1.0), NEW, "small")
     assert json.loads(dumped(answer))["task"] == "new"
