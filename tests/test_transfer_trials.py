@@ -126,3 +126,30 @@ def test_a_teacher_of_more_rows_is_another_and_its_students_baseline_is_not(land
     whole = Study.from_dict({**few, "rows": {"train": 60}})
     trial.prepare_teacher(whole, "sentence", TEACHER, land.home)
     assert len(list((land.home.root / "teachers").iterdir())) == teachers, "it is the one of the task of all these rows"
+
+
+def test_the_same_rows_under_another_name_have_their_own_history_and_no_second_training(
+    land: Land, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*words: Any, **more: Any) -> None:
+        raise AssertionError("it was trained before")
+
+    monkeypatch.setattr("kdrec.trial.one.train", refuse)
+    table = land.more.to_dict()
+    table |= {"tasks": ["again"], "data": {"again": table["data"]["sentence"]}}
+    cell = Cell(task="again", student=STUDENT)
+    made = [trial.run_cell(Study.from_dict(table), cell, land.home) for _ in range(2)]
+    assert made[0] == made[1]
+    assert {one.task for one in made[0].trials} == {"again"}
+    for ours, theirs in zip(made[0].trials, land.found["more"].trials, strict=True):
+        assert ours.run_id != theirs.run_id
+        assert (ours.val_score, ours.test_score, ours.seconds) == (theirs.val_score, theirs.test_score, theirs.seconds)
+    assert [one.task for one in Store.open(land.home).trials()[0]].count("again") == 2
+
+
+def test_the_outcome_of_a_cell_has_its_own_students_and_the_baseline_of_both(land: Land) -> None:
+    for name, study, n_more in (("more", land.more, N_MORE), ("bare", land.bare, None)):
+        trial.run_cell(study, CELL, land.home)
+        (cell,) = [one for one in Store.open(land.home).outcome("tiny").cells if one.task == "sentence"]
+        assert cell.rows.get("transfer") == cell.features.n_transfer == n_more
+        assert [made.run_id for made in cell.trials] == [made.run_id for made in land.found[name].trials]

@@ -29,6 +29,8 @@ from kdrec.types import SCHEMA_2_COLUMNS, TEACHERS, Candidate, FineTuning, TaskF
 
 Kind = tuple[dict[str, Any], dict[str, Any]]
 """Features, and training without its seed."""
+TRANSFER: Final = ("n_transfer", "transfer_entropy")
+"""Features that tell of rows without labels; where they are not recorded there are none, whatever the schema."""
 
 PAGE: Final = "report.html"
 """Artifact of the run that stands for a study."""
@@ -86,7 +88,7 @@ def _by_start(runs: Sequence[Any]) -> list[Any]:
 def _cell(ledger: Ledger, name: str, run: Any, trials: Sequence[Any]) -> CellOutcome:
     tags, (task, _, student) = run.data.tags, name.rpartition("/")
     what = _kind(tags)
-    own = [t for t in trials if t.data.tags.get(CELL) == name and _alike(_kind(t.data.tags), what)]
+    own = [trial for trial in trials if trial.data.tags.get(CELL) == name and _is_of(trial, what)]
     return CellOutcome(
         task=task,
         student=student,
@@ -97,6 +99,22 @@ def _cell(ledger: Ledger, name: str, run: Any, trials: Sequence[Any]) -> CellOut
         trials=tuple(trial_of(trial) for trial in own),
         n_found=sum(trial.info.experiment_id != run.info.experiment_id for trial in own),
         decisions=tuple(map(read_decision, _artifact(ledger, run.info.run_id, DECISIONS) or ())),
+    )
+
+
+def _is_of(trial: Any, what: Kind) -> bool:
+    """Whether a trial is of this kind; a baseline, which sees no rows without labels, whether or not there are any."""
+    kind = _kind(trial.data.tags)
+    if float(trial.data.params.get("alpha", 1)) == 0:
+        return _alike(_labelled(kind), _labelled(what))
+    return _alike(kind, what) and all(kind[0].get(name) == what[0].get(name) for name in TRANSFER)
+
+
+def _labelled(kind: Kind) -> Kind:
+    features, training = kind
+    return (
+        {key: value for key, value in features.items() if key not in TRANSFER},
+        {key: value for key, value in training.items() if key != "transfer_weight"},
     )
 
 
