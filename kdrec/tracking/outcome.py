@@ -107,7 +107,7 @@ def _is_of(trial: Any, what: Kind) -> bool:
     kind = _kind(trial.data.tags)
     if float(trial.data.params.get("alpha", 1)) == 0:
         return _alike(_labelled(kind), _labelled(what))
-    return _alike(kind, what) and all(kind[0].get(name) == what[0].get(name) for name in TRANSFER)
+    return _alike(kind, what) and all((kind[0].get(name) or 0) == (what[0].get(name) or 0) for name in TRANSFER)
 
 
 def _labelled(kind: Kind) -> Kind:
