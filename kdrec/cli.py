@@ -67,6 +67,7 @@ history_app.command()(history_commands.sync)
 history_app.command()(history_commands.show)
 history_app.command()(history_commands.export)
 history_app.command("import")(history_commands.import_)
+history_app.command()(history_commands.mapping)
 app.command()(student_commands.distill)
 app.command()(student_commands.predict)
 

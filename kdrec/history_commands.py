@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdrec.errors import BadArgument
 from kdrec.options import AsJson
 from kdrec.terminal import show as printed
 from kdrec.terminal import show_json
@@ -62,13 +63,75 @@ def export(
 def import_(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE.csv|FILE.parquet")],
+    mapping: Annotated[
+        str | None,
+        typer.Option(metavar="mlflow|optuna|wandb|MAP.toml", help="What the columns of another tool's table mean."),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=COLUMN", help="With --mapping: the column of task, student, seed, val_score..."),
+    ] = None,
+    knob: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=COLUMN", help="With --mapping: a knob that was turned.")
+    ] = None,
+    constant: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="With --mapping: what all rows share.")
+    ] = None,
+    factor: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=NUMBER", help="With --mapping: what a number is multiplied by, val_score=100."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv|FILE.parquet", help="Write the table in kdrec's form, and add nothing."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add the trials of an exported table to the local history."""
-    from kdrec import history
+    """Add the trials of an exported table, or of another tool's by a mapping, to the local history."""
+    from kdrec import history, report
 
-    new = history.add(ctx.obj, history.read_table(file))
-    _tell_size(history.load(ctx.obj), new, as_json)
+    added = history.Added(columns=column or (), knobs=knob or (), constants=constant or (), factors=factor or ())
+    if mapping is None and any(added.parts.values()):
+        raise BadArgument("--column, --knob, --constant and --factor add to a mapping: they need --mapping")
+    meant = None if mapping is None else history.chosen(mapping, added, file.name, history.columns_of(file))
+    taken = history.take(file, meant)
+    left = {"failed": taken.n_failed, "repeated": taken.n_repeated}
+    if out is not None:
+        history.write_table(taken.history, out)
+        if as_json:
+            show_json({"file": str(out), **_size(taken.history), "left_out": left})
+        else:
+            typer.echo(f"{out} holds {report.history_line(taken.history)}{_told(left)}")
+        return
+    new = history.add(ctx.obj, taken.history)
+    past = history.load(ctx.obj)
+    if as_json:
+        more = {} if meant is None else {"left_out": left, "knobs": _knobs(taken.history)}
+        show_json({"new": new, **_size(past), **more})
+    else:
+        knobs = f"; the knobs are {', '.join(_knobs(taken.history))}" if meant is not None else ""
+        typer.echo(f"{new} new{_told(left)}{knobs}; the history holds {report.history_line(past)}")
+
+
+def mapping(
+    name: Annotated[str, typer.Argument(metavar="mlflow|optuna|wandb")],
+) -> None:
+    """Print a mapping that comes with kdrec, to be filled in: kdrec history mapping optuna > my.toml."""
+    from kdrec.history import ready
+
+    typer.echo(ready.text_of(name), nl=False)
+
+
+def _told(left: dict[str, int]) -> str:
+    """The rows that were left out, where there are any."""
+    told = [f"{count} {why}" for why, count in left.items() if count]
+    n_rows = sum(left.values())
+    return f", {n_rows} row{'s' * (n_rows > 1)} left out ({', '.join(told)})" if told else ""
+
+
+def _knobs(past: History) -> list[str]:
+    """Names of the knobs that stand in a history, kdrec's own or another tool's."""
+    return sorted({name for trial in past for name in trial.config.to_dict()})
 
 
 def _tell_size(past: History, new: int, as_json: bool) -> None:

@@ -11,13 +11,15 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from kdrec.config import CONTROLS, NUMBER_TEXT
 from kdrec.errors import BadArgument, CorruptFile, DataError, NoHistory, did_you_mean
-from kdrec.history.columns import COLUMNS, FINISHED, NEEDED_COLUMNS, Column, Kind, identities, row_of
-from kdrec.history.mapping import TableMap
+from kdrec.history.columns import COLUMNS, NEEDED_COLUMNS, Column, Kind, identities, row_of
+from kdrec.history.mapping import TableMap, check_scale
+from kdrec.history.ready import recognised, what_to_say
 from kdrec.sources import atomic_write
 from kdrec.space import check_one_space
 from kdrec.types import HISTORY_COLUMNS, KNOB_PREFIX, KNOBS, History, KDConfig, Settings, Trial, history_columns
@@ -26,8 +28,19 @@ _BY_NAME: Final = {column.name: column for column in COLUMNS}
 _WHOLE: Final = re.compile(r"[+-]?\d{1,19}(\.0+)?", re.ASCII)
 _EXPECTED: Final = {"text": "a text", "whole": "a whole number", "number": "a finite number"}
 
+_ELSEWHERE: Final = "; --mapping MAP.toml says what the columns of another tool's table mean (docs/guides/mlflow.md)"
+
 Numbered = tuple[str, Sequence[Any]]
 """Where a row stands (`line 7`), and its cells."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What was taken from a table, and how many of its rows were not: failed runs, and repeated ones."""
+
+    history: History
+    n_failed: int = 0
+    n_repeated: int = 0
 
 
 def read_table(path: str | Path, mapping: TableMap | None = None) -> History:
@@ -45,7 +58,7 @@ def read_table(path: str | Path, mapping: TableMap | None = None) -> History:
     -------
     History
         Completed and diverged trials; rows of one fingerprint or run id (or equal in all, where both are empty) are
-        kept once.
+        kept once. Rows that failed are left out, and nothing else in them is judged.
 
     Raises
     ------
@@ -56,22 +69,45 @@ def read_table(path: str | Path, mapping: TableMap | None = None) -> History:
     NoHistory
         When no row is a completed or diverged trial.
     """
+    return take(path, mapping).history
+
+
+def take(path: str | Path, mapping: TableMap | None = None) -> Taken:
+    """As `read_table`; it says as well how many rows were left out."""
     path = Path(path)
     names, rows = _reader(path)(path)
     if mapping is not None:
         names, rows = mapping.laid_out(path.name, names, rows)
     _check_header(path.name, names)
+    status_at = names.index("status")
     seen: set[str] = set()
-    trials = []
+    trials, n_failed, n_repeated = [], 0, 0
     for where, cells in rows:
+        if len(cells) != len(names):
+            raise DataError(
+                f"{path.name}, {where}: {len(names)} cells were expected, as in the header, got {len(cells)}"
+            )
+        if cells[status_at] == "failed":  # no evidence: what else is in its cells decides nothing
+            n_failed += 1
+            continue
         trial = _trial(f"{path.name}, {where}", names, cells)
         words = identities(row_of(trial))
-        if trial.status in FINISHED and seen.isdisjoint(words):
+        if seen.isdisjoint(words):
             seen.update(words)
             trials.append(trial)
+        else:
+            n_repeated += 1
     if not trials:
-        raise NoHistory(f"{path.name} holds no usable row: at least one completed or diverged trial was expected")
-    return History(tuple(trials))
+        left = f", and {n_failed} failed" if n_failed else ""
+        raise NoHistory(f"{path.name} holds no usable row: at least one completed or diverged trial was expected{left}")
+    if mapping is not None:
+        check_scale(path.name, mapping, trials)
+    return Taken(history=History(tuple(trials)), n_failed=n_failed, n_repeated=n_repeated)
+
+
+def columns_of(path: str | Path) -> list[str]:
+    """Names of the columns of a table that may be any tool's."""
+    return _reader(Path(path))(Path(path))[0]
 
 
 def write_table(history: History, path: str | Path) -> None:
@@ -195,6 +231,9 @@ def _from_parquet(path: Path) -> tuple[list[str], Iterable[Numbered]]:
 
 def _check_header(file: str, names: Sequence[str]) -> None:
     """Refuse a table whose columns are not those of a history: kdrec's own knobs, or knobs named there."""
+    tool = recognised(names)
+    if tool is not None:
+        raise DataError(f"{file} is no history of kdrec, and looks like {what_to_say(tool)}")
     own = [name for name in names if name in KDConfig.__dataclass_fields__]
     foreign = [name for name in names if name.startswith(KNOB_PREFIX)]
     expected = f"the columns {', '.join(KNOBS)} or columns called {KNOB_PREFIX}NAME"
@@ -204,10 +243,11 @@ def _check_header(file: str, names: Sequence[str]) -> None:
     unknown = [name for name in names if name not in HISTORY_COLUMNS and name not in foreign]
     if set(missing) == set(KNOBS):
         came = f", got {', '.join(unknown)}" if unknown else ", got neither"
-        raise DataError(f"{file} names no knobs: {expected} were expected{came}")
+        raise DataError(f"{file} names no knobs: {expected} were expected{came}{_ELSEWHERE}")
     if missing:
         near = did_you_mean(missing[0], unknown) if unknown else ""
         near = near.replace("did you mean", "is it").replace("known are", "unknown columns are")
+        near += _ELSEWHERE * (len(missing) > 5)
         raise DataError(f"{file} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}{near}")
     if unknown:
         raise DataError(f"{file} has an unknown column {unknown[0]!r}{did_you_mean(unknown[0], HISTORY_COLUMNS)}")
@@ -217,8 +257,6 @@ def _check_header(file: str, names: Sequence[str]) -> None:
 
 
 def _trial(where: str, names: Sequence[str], cells: Sequence[Any]) -> Trial:
-    if len(cells) != len(names):
-        raise DataError(f"{where}: {len(names)} cells were expected, as in the header, got {len(cells)}")
     row = {
         name: _cell(where, _BY_NAME[name], cell) if name in _BY_NAME else _knob(cell)
         for name, cell in zip(names, cells, strict=True)
