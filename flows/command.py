@@ -13,9 +13,9 @@ import shlex
 import signal
 import sys
 import urllib.error
-import urllib.request
 from collections.abc import Callable
 from http.client import HTTPException
+from pathlib import Path
 from types import FrameType
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -23,10 +23,12 @@ from urllib.parse import urlsplit, urlunsplit
 from flows import pieces
 from flows.server import EmbeddedServer
 from kdrec.errors import KdrecError, redacted
-from kdrec.home import Home
+from kdrec.home import Home, sqlite_uri
+from kdrec.loopback import ask_directly, open_url
 from kdrec.studies import Study
 from kdrec.tracking import Store
 
+DATABASES: Final = ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL")
 EXIT_CODES: Final = (
     "Exit codes: 0 done; 2 something has to be put right, told in one sentence on standard error; 130 interrupted, and "
     "the same command goes on from there."
@@ -131,6 +133,9 @@ def _server(home: Home) -> EmbeddedServer | None:
 def _embedded(home: Home) -> EmbeddedServer:
     """Start a server of our own, below the home and offline; Prefect, not yet imported, will find it."""
     os.environ.setdefault("PREFECT_HOME", str(home.folder("prefect")))
+    if not any(os.environ.get(name) for name in DATABASES):  # Prefect would format this path into a URI as it is
+        database = Path(os.environ["PREFECT_HOME"]).expanduser() / "prefect.db"
+        os.environ[DATABASES[0]] = sqlite_uri(database, "aiosqlite")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")  # the client's own switch; else it opens with a notice on a terminal
     server = EmbeddedServer(home.folder("prefect"))
@@ -139,18 +144,24 @@ def _embedded(home: Home) -> EmbeddedServer:
 
 
 def _check_answers(url: str) -> None:
-    """Refuse a server of the user's that does not answer; any answer is one."""
+    """Refuse a server of the user's that does not answer; any answer of its own is one."""
+    ask_directly(url)
     try:
         parts = urlsplit(url)
         health = parts._replace(netloc=parts.netloc.rpartition("@")[2], path=f"{parts.path.rstrip('/')}/health")
-        urllib.request.urlopen(urlunsplit(health), timeout=10).close()
+        open_url(urlunsplit(health), 10).close()
     except urllib.error.HTTPError as answer:
         answer.close()
+        if answer.code in (502, 503, 504):  # of a proxy or gateway, in the place of a server that it does not reach
+            raise _unreachable(url, f"it answered {answer.code}") from None
     except (OSError, ValueError, HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        raise KdrecError(
-            f"no Prefect server answers at {redacted(url)} ({reason}); start it, or unset PREFECT_API_URL to do without"
-        ) from None
+        raise _unreachable(url, getattr(error, "reason", error)) from None
+
+
+def _unreachable(url: str, reason: object) -> KdrecError:
+    return KdrecError(
+        f"no Prefect server answers at {redacted(url)} ({reason}); start it, or unset PREFECT_API_URL to do without"
+    )
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

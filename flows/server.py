@@ -15,9 +15,8 @@ import os
 import socket
 import sys
 import threading
-import urllib.error
-import urllib.request
 from contextlib import suppress
+from http.client import HTTPException
 from importlib.metadata import version
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -26,7 +25,8 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from flows.children import LeanContext, LeanProcess, die_with_parent
-from kdrec.errors import KdrecError
+from kdrec.errors import KdrecError, redacted
+from kdrec.loopback import ask_directly, open_url
 from kdrec.sources import atomic_write
 
 PATIENCE_SECONDS: Final = 120.0
@@ -34,6 +34,8 @@ STARTS: Final = 3
 """How often a server may end before it has answered."""
 REVIVAL_SECONDS: Final = 1.0
 """Between two starts of a server that keeps ending."""
+LAST_LETTERS: Final = 400
+"""Of a server's log, in the sentence that it did not start."""
 PREPARED: Final = "prepared"
 """File that says for which version of Prefect the database is ready."""
 
@@ -49,7 +51,8 @@ class EmbeddedServer:
 
     def __init__(self, folder: Path) -> None:
         self.log, self._mark = folder / "server.log", folder / PREPARED
-        self._stopped = threading.Event()
+        self._stopped, self._logged = threading.Event(), _size(self.log)
+        ask_directly()
         self._alone = FileLock(folder / "server.lock")  # released by the system, too, when its process dies
         with suppress(Timeout):  # then somebody holds it who will not be ready any more
             self._alone.acquire(timeout=PATIENCE_SECONDS)
@@ -72,9 +75,9 @@ class EmbeddedServer:
         """
         for _ in range(STARTS):
             try:
-                urllib.request.urlopen(f"{self.url}/health", timeout=PATIENCE_SECONDS).close()
+                open_url(f"{self.url}/health", PATIENCE_SECONDS).close()
                 break
-            except (OSError, urllib.error.URLError):
+            except (OSError, HTTPException):
                 self.process.join(timeout=5)
                 if self.process.is_alive():
                     raise self._failed() from None
@@ -122,7 +125,25 @@ class EmbeddedServer:
 
     def _failed(self) -> KdrecError:
         self._alone.release()
-        return KdrecError(f"the embedded Prefect server did not start; its log {self.log} says why")
+        said = _last_words(self.log, self._logged)
+        ends = f"ends with: {said}" if said else "says nothing"
+        return KdrecError(f"the embedded Prefect server did not start; its log {self.log} {ends}")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _last_words(log: Path, start: int) -> str:
+    """The end of what a log says from a place on: the line that tells most of an error stands last."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(start, _size(log) - 4 * LAST_LETTERS))
+            text = stream.read().decode(errors="replace")
+    except OSError:
+        return ""
+    line = " ".join(redacted(text).split())
+    return line if len(line) <= LAST_LETTERS else f"... {line[-LAST_LETTERS:]}"
 
 
 def _serve(told: Connection, log: Path, port: int) -> None:

@@ -8,7 +8,39 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
+from typing import Final
+from urllib.parse import quote, unquote
+
+from kdrec.errors import BadArgument
+from kdrec.loopback import ask_directly
+
+_ODD: Final = re.compile(r"[%?#\x00-\x1f\x7f]")
+"""Signs of a path that mean something else in a URI."""
+
+
+def sqlite_uri(path: Path, driver: str = "pysqlite") -> str:
+    """The URI by which SQLAlchemy finds a SQLite file, whatever signs are in its path.
+
+    Its form for an odd path names the driver: of `sqlite:///`, MLflow takes the rest as a path and makes that folder.
+
+    >>> sqlite_uri(Path("/srv/a/m.db")), sqlite_uri(Path("/srv/a?b/m.db"))
+    ('sqlite:////srv/a/m.db', 'sqlite+pysqlite:////srv/a%3Fb/m.db')
+    """
+    text = str(path)
+    if not _ODD.search(text):
+        return f"sqlite{'' if driver == 'pysqlite' else f'+{driver}'}:///{text}"
+    if _decodes():
+        return f"sqlite+{driver}:///{_ODD.sub(lambda sign: quote(sign[0]), text)}"
+    if "?" in text:
+        raise BadArgument(f"a path with '?' needs SQLAlchemy 2.1 or newer, got {text!r}")
+    return f"sqlite+{driver}:///{text}"
+
+
+def _decodes() -> bool:
+    """Whether the SQLAlchemy that is installed reads the path of a URI as encoded."""
+    return [int(part) for part in version("sqlalchemy").split(".")[:2]] >= [2, 1]
 
 
 @dataclass(frozen=True)
@@ -32,10 +64,11 @@ class Home:
     @classmethod
     def at(cls, root: str | Path) -> Home:
         """Place the home at `root`; what else it knows follows the environment as in `from_env`."""
-        path = Path(root).expanduser().resolve()
+        path = _placed(root)
         uri = os.environ.get("KDREC_TRACKING_URI") or os.environ.get("MLFLOW_TRACKING_URI")
         shared = os.environ.get("KDREC_SHARED") or None
-        return cls(root=path, tracking_uri=uri or f"sqlite:///{path / 'mlflow.db'}", shared=shared)
+        ask_directly(uri, shared, os.environ.get("PREFECT_API_URL"), os.environ.get("AWS_ENDPOINT_URL"))
+        return cls(root=path, tracking_uri=uri or sqlite_uri(path / "mlflow.db"), shared=shared)
 
     def folder(self, *parts: str) -> Path:
         """A folder below the root, created with access for its owner only."""
@@ -60,4 +93,20 @@ class Home:
     def store_file(self) -> Path | None:
         """Database file of a local SQLite tracking store; None when the store is a server."""
         form = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", self.tracking_uri)
-        return Path(form[1]).absolute() if form else None
+        if form is None:
+            return None
+        return Path(unquote(form[1]) if _decodes() else form[1]).absolute()
+
+
+def _placed(root: str | Path) -> Path:
+    """The absolute path of a home; what no URI can hold is refused before anything is made there."""
+    try:
+        path = Path(root).expanduser().resolve()
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise BadArgument(f"the home must be a path of UTF-8 text, got {str(root)!a}") from None
+    except (RuntimeError, ValueError) as error:  # ~ of an unknown user, a NUL
+        raise BadArgument(f"the home {str(root)!r} is no path: {str(error).rstrip('.').lower()}") from None
+    except OSError as error:  # a link that leads to itself
+        raise BadArgument(f"the home {str(root)!r} is no path: {error.strerror}") from None
+    return path

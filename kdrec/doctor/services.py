@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from kdrec.doctor.line import Line, broken, look, ok
 from kdrec.errors import StoreError
 from kdrec.home import Home
+from kdrec.loopback import open_url
 from kdrec.shelf import Shelf
 from kdrec.tracking import redacted
 from kdrec.tracking.standing import Standing, standing
@@ -188,7 +189,7 @@ def _ask(url: str, question: Mapping[str, Any] | None = None, headers: Mapping[s
     data = None if question is None else json.dumps(question).encode()
     request = urllib.request.Request(bare, data, {"Content-Type": "application/json", **(headers or {})})
     before = time.time()
-    with urllib.request.build_opener(_NoRedirection).open(request, timeout=PATIENCE_SECONDS) as answer:
+    with open_url(request, PATIENCE_SECONDS, _NoRedirection) as answer:
         body, date = answer.read(10_000_000), answer.headers.get("Date")
     return _Answer(body, _ahead(date, (before + time.time()) / 2))
 

@@ -11,7 +11,6 @@ import os
 import socket
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,8 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from kdrec.errors import StoreError, StoreUnreachable, redacted
-from kdrec.home import Home
+from kdrec.home import Home, sqlite_uri
+from kdrec.loopback import ask_directly, open_url
 from kdrec.sources import atomic_path
 from kdrec.tracking.tables import refuse_other_tables
 
@@ -68,6 +68,7 @@ def connect(home: Home) -> Any:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a server's client prints a link per run
     uri = home.tracking_uri
+    ask_directly(uri)
     if uri.startswith(("http://", "https://")):
         ask_health(uri)
     elif home.store_file is None:
@@ -104,7 +105,7 @@ def ask_health(uri: str) -> None:
     parts = urlsplit(uri)
     bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/") + "/health", "", ""))
     try:
-        urllib.request.urlopen(bare, timeout=PATIENCE_SECONDS).close()
+        open_url(bare, PATIENCE_SECONDS).close()
     except urllib.error.HTTPError as answer:
         answer.close()
         if answer.code >= 500:
@@ -163,7 +164,7 @@ def _make_file(file: Path, artifacts: Path) -> None:
     for left in file.parent.glob(f".{file.name}.*.tmp*"):  # by one that was killed; who makes a store holds its lock
         left.unlink()
     with atomic_path(file) as new:
-        SqlAlchemyStore(f"sqlite:///{new}", artifacts.as_uri())._dispose_engine()
+        SqlAlchemyStore(sqlite_uri(new), artifacts.as_uri())._dispose_engine()
 
 
 @contextmanager

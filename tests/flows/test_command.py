@@ -68,3 +68,20 @@ def test_an_address_where_nothing_answers_is_one_sentence(
     assert done.stderr.count("\n") == 1
     assert sentence in done.stderr
     assert "secret" not in done.stderr
+
+
+def test_a_server_that_does_not_start_quotes_the_end_of_its_log_of_this_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.server import EmbeddedServer
+    from kdrec.errors import KdrecError
+
+    (tmp_path / "server.log").write_text("an error of last year\n", encoding="utf-8")
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", "sqlite+aiosqlite:////nowhere/at-all/prefect.db")
+    server = EmbeddedServer(tmp_path)
+    with pytest.raises(KdrecError) as refused:
+        server.wait_until_ready()
+    server.stop()
+    assert "unable to open database file" in str(refused.value)
+    assert "last year" not in str(refused.value)
