@@ -26,6 +26,7 @@ from rich.text import Text
 
 from flows.pieces import Piece, Told
 from kdrec.report import to_text
+from kdrec.terminal import show, spelled
 
 FOUND_SECONDS: Final = 0.5
 """A trial that came faster than this was found in the store and says nothing of how long training takes; nor do several
@@ -244,11 +245,11 @@ class Terminal:
 
     def show(self, what: RenderableType) -> None:
         """As in `Outlet`."""
-        self.console.print(what)
+        show(what, self.console)
 
     def say(self, line: str) -> None:
         """As in `Outlet`."""
-        self.console.file.write(f"{datetime.now():%H:%M:%S}  {line}\n")
+        self.console.file.write(f"{datetime.now():%H:%M:%S}  {spelled(line)}\n")
         self.console.file.flush()
 
 
@@ -265,11 +266,11 @@ class Log:
 
     def show(self, what: RenderableType) -> None:
         """As in `Outlet`."""
-        self.write(f"\n{to_text(what, width=120)}")
+        self.write(spelled(f"\n{to_text(what, width=120)}"))
 
     def say(self, line: str) -> None:
         """As in `Outlet`."""
-        self.write(line)
+        self.write(spelled(line))
 
 
 class Quiet:

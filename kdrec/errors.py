@@ -14,7 +14,24 @@ from typing import Final
 MOST_LETTERS: Final = 2000
 """A longer sentence loses its middle: the word of a file that made it so long is no help to anyone."""
 
-_SECRET: Final = re.compile(r"((?:password|passwd|pwd|token|secret|key)=)[^&\s]+", re.IGNORECASE)
+_HOST: Final = r"(?:localhost|\[[^\]]*\]|[\w-]+(?:\.[\w-]+)+)?:\d{1,5}(?![^\s/?#),;'\"\]])"
+"""A host with its port, such as may stand before a sentence that has an @ of its own."""
+_USER: Final = re.compile(r"://(?:(?!://)\S)*@")
+_SPACED_USER: Final = re.compile(rf"://(?!{_HOST})[^\s/?#@:]*:(?:(?!://)[^\n])*@")
+_QUERY: Final = re.compile(r"([?&;#][^\s=&?#;]*=)(?!\*\*\*)[^\s&#]+")
+_URI: Final = re.compile(r"://\S+")
+_NAMED: Final = re.compile(
+    r"((?:password|passwd|pwd|passphrase|token|secret|key|sig|signature|auth|jwt|credentials?)\s*=\s*)"
+    r"(?:'[^']*'|\"[^\"]*\"|\{[^}]*\}+|[^&;\s]+(?:[^&;\n]*(?=;))?)",
+    re.IGNORECASE,
+)
+_HEADER: Final = re.compile(r"(authorization\W{1,4}(?:(?:basic|bearer|digest)\s+)?)[^\s'\"]+", re.IGNORECASE)
+
+
+_SPEAKING: Final = re.compile(
+    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
+"""Controls, marks of direction, and signs that are not seen; joiners of scripts and emoji (U+200C, U+200D) are none."""
 
 
 class KdrecError(Exception):
@@ -85,11 +102,27 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def redacted(text: str) -> str:
-    """Hide passwords and tokens of every URI in a text.
+    """Hide what may be a secret: user info and every value of a query by their place, others by their names.
 
-    >>> redacted("http://ada:pw@host/x")
-    'http://ada:***@host/x'
+    A name says little of a secret (`sig`, `jwt`, `X-Amz-Signature`), its place in a URI says enough: more is hidden
+    than is secret. Strings for ODBC and libpq have no such places, and passwords in them may have spaces.
+
+    >>> redacted("http://ada:pw@host/x?sig=1a&v=2")
+    'http://***@host/x?sig=***&v=***'
+    >>> redacted("DRIVER={ODBC};UID=ada;PWD=two words;SERVER=db")
+    'DRIVER={ODBC};UID=ada;PWD=***;SERVER=db'
     """
-    text = re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text)
-    text = re.sub(r"://[^:/@\s]+@", "://***@", text)
-    return _SECRET.sub(r"\1***", text)
+    text = _SPACED_USER.sub("://***@", _USER.sub("://***@", text))
+    text = _URI.sub(lambda uri: _QUERY.sub(r"\1***", uri[0]), text)
+    return _HEADER.sub(r"\1***", _NAMED.sub(r"\1***", text))
+
+
+def spelled(text: str) -> str:
+    r"""Text with the signs that speak to a terminal, or turn the order of letters round, spelled as JSON spells them.
+
+    Line breaks stay.
+
+    >>> spelled("a\x1b[2J\u202eb")
+    'a\\u001b[2J\\u202eb'
+    """
+    return _SPEAKING.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)

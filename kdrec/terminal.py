@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from kdrec.errors import spelled as spelled
+
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
 
-def show(renderable: RenderableType) -> None:
+def show(renderable: RenderableType, console: Console | None = None) -> None:
     """Print for a person; a control sign in the name of a task must not speak to the terminal."""
-    from rich.console import Console
+    from rich.console import Console as Screen
     from rich.segment import Segment, Segments
 
-    console = Console()
+    console = console or Screen()
     drawn = (Segment(spelled(text), style) for text, style, control in console.render(renderable) if not control)
     console.print(Segments(drawn), end="")
 
@@ -25,8 +26,3 @@ def show(renderable: RenderableType) -> None:
 def show_json(value: Any) -> None:
     """Print JSON for a program."""
     typer.echo(spelled(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)))
-
-
-def spelled(text: str) -> str:
-    """Text with its control signs spelled as JSON spells them; line breaks stay."""
-    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda sign: f"\\u{ord(sign[0]):04x}", text)

@@ -385,7 +385,7 @@ def test_a_lock_that_cannot_be_had_keeps_its_file_and_no_other(home: Home) -> No
     ("uri", "sentence"),
     [
         ("", "there is no tracking store at "),
-        ("http://ada:s3cret@127.0.0.1:9", "no tracking store answers at http://ada:***@127.0.0.1:9"),
+        ("http://ada:s3cret@127.0.0.1:9", "no tracking store answers at http://***@127.0.0.1:9"),
         ("EMPTY", "holds no run of kdrec's, so it cannot say what is needed"),
     ],
 )

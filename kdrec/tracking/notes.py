@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Final
 
+from kdrec.errors import spelled
 from kdrec.types import (
     Candidate,
     Configuration,
@@ -31,7 +32,7 @@ def escaped(text: str) -> str:
     >>> escaped("<b>a|b_c</b>")
     '&lt;b&gt;a\\|b\\_c&lt;/b&gt;'
     """
-    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    plain = spelled(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", plain)
 
 

@@ -50,12 +50,12 @@ def test_an_unknown_study_and_a_wrong_number_of_workers_exit_with_2(tmp_path: Pa
         (
             "KDREC_TRACKING_URI",
             "http://ada:secret@127.0.0.1:9",
-            "no tracking store answers at http://ada:***@127.0.0.1:9",
+            "no tracking store answers at http://***@127.0.0.1:9",
         ),
         (
             "PREFECT_API_URL",
             "http://ada:secret@127.0.0.1:9/api",
-            "no Prefect server answers at http://ada:***@127.0.0.1:9",
+            "no Prefect server answers at http://***@127.0.0.1:9",
         ),
     ],
 )
