@@ -33,12 +33,23 @@ LOG = os.environ.get("KDREC_CHAOS_LOG")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(max(600, 180 * FAULTS))]
 
 
+@pytest.fixture
+def left_to_kdrec(mini: Path) -> Path:
+    """The study of `mini` with no word of training: faults also meet a teacher's patience and a calibration."""
+    text = mini.read_text(encoding="utf-8")
+    head, _, _ = text.partition("[teacher]")
+    path = mini.with_name("left_to_kdrec.toml")
+    path.write_text(head + "[teacher]\nlearning_rates = [2e-4]\n\n[budget]\nmax_steps = 6\n", encoding="utf-8")
+    return path
+
+
 def finished(home: Home) -> dict[str, Trial]:
-    """Finished trials by run id, of which no two are one trial."""
+    """Finished trials by run id, of which no two are one trial; no two runs of a calibration are one either."""
     store = Store.open(home)
-    runs = store.ledger.runs(store.ledger.experiments(), "trial")
-    done = [run.data.tags for run in runs if run.data.tags["kdrec.status"] in ("completed", "diverged")]
-    assert set(Counter(tags["kdrec.fingerprint"] for tags in done).values()) <= {1}
+    for kind in ("trial", "calibration"):
+        runs = store.ledger.runs(store.ledger.experiments(), kind)
+        done = [run.data.tags for run in runs if run.data.tags["kdrec.status"] in ("completed", "diverged")]
+        assert set(Counter(tags["kdrec.fingerprint"] for tags in done).values()) <= {1}
     return {trial.run_id: trial for trial in store.trials()[0]}
 
 
@@ -83,9 +94,11 @@ def disturbed(place: Place, faults: Iterator[tuple[Fault, float]]) -> Iterator[s
         before = now
 
 
-def test_faults_at_random_moments_lose_double_and_change_nothing(mini: Path, tmp_path: Path, shared_home: Home) -> None:
+def test_faults_at_random_moments_lose_double_and_change_nothing(
+    left_to_kdrec: Path, tmp_path: Path, shared_home: Home
+) -> None:
     sources = shared_home.root / "sources"
-    with alone(tmp_path / "calm", mini, sources) as calm:
+    with alone(tmp_path / "calm", left_to_kdrec, sources) as calm:
         started = time.monotonic()
         run = calm.run()
         assert run.wait() == 0, run.text
@@ -93,7 +106,7 @@ def test_faults_at_random_moments_lose_double_and_change_nothing(mini: Path, tmp
 
     rng, told, decks = random.Random(SEED), 0, dict[str, Iterator[Fault]]()
     for where in cycle((alone, served)):
-        with where(tmp_path / f"after-{told}-{time.monotonic_ns()}", mini, sources) as place:
+        with where(tmp_path / f"after-{told}-{time.monotonic_ns()}", left_to_kdrec, sources) as place:
             deck = decks.setdefault(place.name, shuffled(rng, place.faults))
             faults = ((next(deck), rng.uniform(0.5, seconds)) for _ in range(FAULTS - told))
             for line in disturbed(place, faults):
