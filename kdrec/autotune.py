@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from kdrec.schedule import least_gain
 from kdrec.training import Budget, StudentTraining, TeacherTraining, Training
+from kdrec.types import FineTuning
 
 TEACHER_RATES: Final = (1e-4, 3e-4)
 STUDENT_RATES: Final = (3e-4, 6e-4, 1.2e-3)
@@ -146,6 +147,15 @@ def expected_evaluations(training: TeacherTraining) -> int:
     # a ladder of two is always widened, as the better of two lies at an end
     n_rates = len(TEACHER_RATES) + 1 if training.learning_rates is None else len(training.learning_rates)
     return n_rates * len(training.seeds) * (training.epochs or EPOCHS_EXPECTED) * training.evaluations_per_epoch
+
+
+def bound_by_budget(training: TeacherTraining, runs: Sequence[FineTuning]) -> str | None:
+    """A sentence where the minutes of a budget ended the search for a teacher's training."""
+    minutes = training.minutes
+    if minutes is None or sum(run.seconds for run in runs) < 60 * minutes:
+        return None
+    made = "1 fine-tuning run" if len(runs) == 1 else f"{len(runs)} fine-tuning runs"
+    return f"the {minutes:g} minutes that the budget gives a teacher were spent after {made}: the best so far is taken"
 
 
 def over(done: Sequence[Run], budget: Budget, before: float = 0.0) -> bool:

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdrec import autotune
-from kdrec.autotune import Calibration, Run, Sizes, next_rate, next_student_run, next_teacher_run
+from kdrec.autotune import Calibration, Run, Sizes, bound_by_budget, next_rate, next_student_run, next_teacher_run
 from kdrec.training import Budget, StudentTraining, TeacherTraining, Training
+from kdrec.types import FineTuning
 
 SIZES = Sizes(steps_per_epoch=10, n_validation=300)
 FIRST = 60  # max(60, 2 epochs)
@@ -227,3 +228,13 @@ def test_a_budget_bounds_a_teacher():
     (first, *rest) = teacher_runs(TeacherTraining(max_steps=5, minutes=1.5), lambda rate: 0.0)
     assert (first.n_steps, first.evaluate_every) == (5, 5)
     assert len(rest) == 1, "after the second minute there is no third run"
+
+
+def test_a_teacher_that_a_budget_ended_is_told_with_its_number_of_runs():
+    run = FineTuning(learning_rate=1e-4, seed=0, n_steps=9, ending="cap", still_improving=True, seconds=40.0)
+    assert bound_by_budget(TeacherTraining(minutes=1.0), [run]) is None
+    assert bound_by_budget(TeacherTraining(), [run] * 9) is None
+    said = bound_by_budget(TeacherTraining(minutes=1.0), [run, run])
+    assert said == (
+        "the 1 minutes that the budget gives a teacher were spent after 2 fine-tuning runs: the best so far is taken"
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from kdrec import catalog, encoder, history, sources
-from kdrec.autotune import expected_evaluations
+from kdrec.autotune import bound_by_budget, expected_evaluations
 from kdrec.home import Home
 from kdrec.search import STRATEGIES, Proposal, Propose, SearchStep
 from kdrec.space import check_one_space, told
@@ -107,6 +107,8 @@ def prepare_teacher(
         say("this teacher is from an earlier version, which kept no standard errors: its t_llg is its t_ll")
     if selection.still_improving:
         say(selection.warning(task_name))
+    if bound := bound_by_budget(training, bench.teacher.runs):
+        say(bound)
     parts, n_seen = ["ready", told(selection.aliases, choices), *bench.left_out()], max(len(seen), 1)
     on_progress(Progress(part=part, done=n_seen, expected=n_seen, message="; ".join(parts)))
 
