@@ -163,7 +163,7 @@ def test_every_calibration_ends_soon_with_a_run_it_made(
 
 
 @pytest.mark.parametrize(
-    ("flat_after", "expected", "reason"), [(60, 60, "flat"), (240, 240, "flat"), (10**9, 240, "cap")]
+    ("flat_after", "expected", "reason"), [(60, 60, "flat"), (120, 120, "flat"), (10**9, 240, "cap")]
 )
 def test_students_with_more_rows_train_at_least_as_long_and_as_long_as_it_helps(
     flat_after: int, expected: int, reason: str
