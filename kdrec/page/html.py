@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
@@ -79,6 +79,12 @@ def render(outcome: Outcome, answers: Sequence[CellAnswer], card: Scorecard | No
             audit=_audit(card),
         )
     )
+
+
+def _training(training: Mapping[str, float]) -> str:
+    """What was not a knob, in words; a length in steps stands in the place of one in epochs."""
+    told = {name: value for name, value in training.items() if name != "epochs" or "n_steps" not in training}
+    return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in told.items())
 
 
 def _environment() -> Environment:
@@ -198,7 +204,7 @@ def _cell(answer: CellAnswer, place: int) -> dict[str, Any]:
         "gained": beside_noise(answer.gained),
         "advised": answer.advised,
         "rows": ", ".join(f"{rows:,} {split}" for split, rows in outcome.rows.items()),
-        "training": ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in outcome.training.items()),
+        "training": _training(outcome.training),
         "figure": figures.gains(answer, f"gain-{place}"),
         "gains": tables.gains(answer),
         "configurations": tables.configurations(answer),
