@@ -202,6 +202,8 @@ def _do(piece: Any) -> Any:
         return _work(piece, _progress.put)
     except KdrecError as error:
         raise KdrecError(str(error)) from None
-    except Exception:
+    except BaseException as error:  # a panic of a library in Rust is no Exception
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
         name = multiprocessing.current_process().name
         raise WorkerDefect(f"in worker {name}:\n{traceback.format_exc()}") from None

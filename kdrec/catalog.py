@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from kdrec.checks import decoded_toml
 from kdrec.errors import BadArgument, did_you_mean
+from kdrec.inputs import text_of
 from kdrec.types import ModelCard
 
 _KEYS: Final = {field.name for field in fields(ModelCard)} - {"role", "teacher"}
@@ -104,7 +105,7 @@ def read_file(path: Path) -> tuple[ModelCard, ...]:
         When the file is not TOML, or a key is missing, unknown or has a wrong value.
     """
     try:
-        tables = decoded_toml(path.read_text(encoding="utf-8"))
+        tables = decoded_toml(text_of(path))
     except ValueError as error:
         raise BadArgument(f"{path.name} is not a TOML file: {error}") from None
     _check_keys(tables, {"teacher", "students"}, path.name)

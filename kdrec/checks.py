@@ -6,9 +6,12 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from kdrec.errors import BadArgument
+
+MOST_NESTED: Final = 50
+"""How deeply the values of a TOML file may be nested: a dotted key of 1,800 letters is 900 tables."""
 
 
 def one_of(name: str, value: object, known: Iterable[str]) -> None:
@@ -78,9 +81,20 @@ def decoded_toml(text: str) -> dict[str, Any]:
         raise BadArgument("its values are nested too deeply") from None
     except ValueError as error:  # TOMLDecodeError, and whole numbers of thousands of digits
         raise BadArgument(str(error)) from None
+    if _is_deep(table):
+        raise BadArgument("its values are nested too deeply")
     if not _in_64_bits(table):
         raise BadArgument("a whole number is beyond the 64 bits of TOML")
     return table
+
+
+def _is_deep(table: dict[str, Any]) -> bool:
+    """Whether tables stand in each other more often than whoever reads or writes them can follow."""
+    level: list[Any] = [table]
+    for _ in range(MOST_NESTED):
+        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
+        level = [value for value in level if isinstance(value, (dict, list))]
+    return bool(level)
 
 
 def _in_64_bits(value: object) -> bool:

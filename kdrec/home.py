@@ -67,6 +67,7 @@ class Home:
         path = _placed(root)
         uri = os.environ.get("KDREC_TRACKING_URI") or os.environ.get("MLFLOW_TRACKING_URI")
         shared = os.environ.get("KDREC_SHARED") or None
+        _see_to_a_home_of_the_user(path)
         ask_directly(uri, shared, os.environ.get("PREFECT_API_URL"), os.environ.get("AWS_ENDPOINT_URL"))
         return cls(root=path, tracking_uri=uri or sqlite_uri(path / "mlflow.db"), shared=shared)
 
@@ -96,6 +97,14 @@ class Home:
         if form is None:
             return None
         return Path(unquote(form[1]) if _decodes() else form[1]).absolute()
+
+
+def _see_to_a_home_of_the_user(path: Path) -> None:
+    """Name one to libraries that ask for it when they are imported, where a container's user has none."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = str(path)
 
 
 def _placed(root: str | Path) -> Path:

@@ -16,6 +16,7 @@ from typing import Final
 from kdrec import catalog, history, tasks
 from kdrec.errors import BadArgument, DataError, did_you_mean
 from kdrec.home import Home
+from kdrec.inputs import text_of
 from kdrec.sources import resolve
 from kdrec.sources.hub import HubReference
 from kdrec.sources.package import PackageReference
@@ -161,7 +162,7 @@ def remembered(task: str, student: str, past: History) -> TaskFeatures:
 def read_features(path: Path, name: str | None = None) -> TaskFeatures:
     """Read meta-features from a JSON object; `name` is the task's name when the file gives none."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(text_of(path))
     except ValueError as error:
         raise DataError(f"{path} is not a JSON file: {error}") from None
     except RecursionError:

@@ -6,6 +6,7 @@ Only the form of the file is known here. Whether a task or a student exists is a
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from kdrec.cells import RowLimits as RowLimits
 from kdrec.checks import decoded_toml
 from kdrec.errors import BadArgument, DataError, did_you_mean
 from kdrec.examples import EMPTY_LABELS
+from kdrec.inputs import text_of
 from kdrec.space import Space, canonical
 from kdrec.training import AUTO, Budget, StudentTraining, TeacherTraining
 from kdrec.types import TEACHERS, TRUSTS, KDConfig, TeacherChoice, TrustDefault, check_name
@@ -27,6 +29,7 @@ OWN_KEYS = {"trial_price": "suggested", "trust_default": "suggested", "batch": "
 """Keys that one strategy alone reads: beside another they would be dropped in silence, so they are refused."""
 _PLAIN = ("name", "tasks", "students", "search", "seeds", "trial_price", "trust_default", "batch")
 """Keys whose values stand for themselves."""
+MOST_SEEDS = 1000
 T = TypeVar("T")
 
 
@@ -100,6 +103,8 @@ class Study:
         check_name("name of a study", self.name)
         for name in self.tasks + self.students:
             check_name("task or student", name)
+        if len(self.seeds) > MOST_SEEDS:
+            raise BadArgument(f"a study has at most {MOST_SEEDS:,} seeds, got {len(self.seeds):,}")
         for seed in self.seeds:
             self.training.resolved(seed=seed, learning_rate=1.0)  # checks itself
         for kind in ("tasks", "students", "seeds"):
@@ -151,8 +156,8 @@ class Study:
             raise BadArgument("search = 'listed' runs its [[configs]] alone: a [space] beside them means nothing")
         if any(config.alpha == 0 for config in self.configs):
             raise BadArgument("configs must have alpha above 0: alpha = 0 is the baseline that every study includes")
-        spelled = [canonical(config) for config in self.configs]
-        twice = [config.label() for place, config in enumerate(spelled) if config in spelled[:place]]
+        counted = Counter(canonical(config) for config in self.configs)
+        twice = [config.label() for config, count in counted.items() if count > 1]
         if twice:
             raise BadArgument(f"configs must be distinct, and {twice[0]!r} is listed twice")
 
@@ -249,7 +254,7 @@ class Study:
 
 def _decoded(path: Path) -> dict[str, Any]:
     try:
-        return decoded_toml(path.read_text(encoding="utf-8"))
+        return decoded_toml(text_of(path))
     except FileNotFoundError:
         near = did_you_mean(path.stem, (p.stem for p in path.parent.glob("*.toml")))
         raise DataError(f"no study file at {path}{near}") from None

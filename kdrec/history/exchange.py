@@ -20,6 +20,7 @@ from kdrec.errors import BadArgument, CorruptFile, DataError, NoHistory, did_you
 from kdrec.history.columns import COLUMNS, NEEDED_COLUMNS, Column, Kind, identities, row_of
 from kdrec.history.mapping import TableMap, check_scale
 from kdrec.history.ready import recognised, what_to_say
+from kdrec.inputs import bytes_of, parquet
 from kdrec.sources import atomic_write
 from kdrec.space import check_one_space
 from kdrec.types import HISTORY_COLUMNS, KNOB_PREFIX, KNOBS, History, KDConfig, Settings, Trial, history_columns
@@ -193,7 +194,7 @@ def _other_ending(path: Path) -> BadArgument:
 
 def _from_csv(path: Path) -> tuple[list[str], Iterable[Numbered]]:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = bytes_of(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} must be UTF-8 text; byte {error.start} is not") from None
     except OSError as error:
@@ -205,6 +206,7 @@ def _from_csv(path: Path) -> tuple[list[str], Iterable[Numbered]]:
 
 def _csv_rows(name: str, text: str) -> Iterator[Numbered]:
     """Rows that are not blank, each with the line on which it starts."""
+    csv.field_size_limit(len(text) + 1)  # MLflow keeps whole models in a tag
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     line = 1
     try:
@@ -218,12 +220,11 @@ def _csv_rows(name: str, text: str) -> Iterator[Numbered]:
 
 def _from_parquet(path: Path) -> tuple[list[str], Iterable[Numbered]]:
     import pyarrow
-    import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path)
+        table = parquet(path)
         names, columns = list(table.column_names), [column.to_pylist() for column in table.columns]
-    except (pyarrow.ArrowException, OSError, ValueError, LookupError, OverflowError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, LookupError, OverflowError, RecursionError) as error:
         # a text that is no UTF-8, a time zone or a date that Python does not have: seen when cells become Python's
         raise CorruptFile(f"{path.name} cannot be read as Parquet: {error!s:.200}") from None
     return names, ((f"row {at}", row) for at, row in enumerate(zip(*columns, strict=True), 1))

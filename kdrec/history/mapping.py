@@ -17,6 +17,7 @@ from kdrec.config import NUMBER_TEXT
 from kdrec.errors import BadArgument, DataError, did_you_mean
 from kdrec.history.columns import COLUMNS
 from kdrec.history.times import seconds_between, seconds_of
+from kdrec.inputs import text_of
 from kdrec.types import HISTORY_COLUMNS, KNOB_PREFIX, KNOBS, STATUSES, KDConfig, Trial
 
 _NUMBERS: Final = tuple(column.name for column in COLUMNS if column.kind == "number")
@@ -94,7 +95,7 @@ class TableMap:
         """The decoded TOML table in a file that has yet to become a mapping."""
         path = Path(path)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = text_of(path)
         except OSError as error:
             raise DataError(f"the mapping {path} cannot be read: {error.strerror}") from None
         except ValueError as error:

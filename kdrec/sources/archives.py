@@ -23,7 +23,7 @@ from typing import IO, Any, Final
 from kdrec.errors import SourceError, did_you_mean
 
 MOST_BYTES: Final = 1 << 30
-"""A source distribution that is larger when decompressed is refused before one of its names is read."""
+"""More is not decompressed: of a source distribution as a whole, of a wheel the wanted member."""
 _CHUNK: Final = 1 << 20
 _UNSOUND = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
 """What the readers of archives raise; zipfile says `NotImplementedError` of a compression that it does not know."""
@@ -68,7 +68,8 @@ def unpack(archive: Path, member: str, folder: Path, package: str) -> dict[str, 
         with (_wheel if is_wheel else _source)(archive, title) as entries:
             chosen = _chosen(entries, member, title, package)
             above = len(member) - len(PurePosixPath(member).name)
-            return {name[above:]: _copy(entry, folder / name[above:]) for name, entry in chosen.items()}
+            room = _Room(f"{title} is larger than {MOST_BYTES >> 20} MiB when decompressed", MOST_BYTES)
+            return {name[above:]: _copy(entry, folder / name[above:], room) for name, entry in chosen.items()}
     except _UNSOUND as error:
         raise SourceError(f"{title} is not a sound archive: {error}") from error
 
@@ -147,7 +148,20 @@ def _near(member: str, names: Sequence[str]) -> str:
     return near if near.startswith("; did") else did_you_mean("", {name.split("/")[0] for name in names})
 
 
-def _copy(entry: _Entry, path: Path) -> str:
+@dataclass
+class _Room:
+    """Bytes that may still be decompressed, and what is said when they are used up."""
+
+    refusal: str
+    n_bytes: int
+
+    def take(self, n_bytes: int) -> None:
+        self.n_bytes -= n_bytes
+        if self.n_bytes < 0:
+            raise SourceError(self.refusal)
+
+
+def _copy(entry: _Entry, path: Path, room: _Room) -> str:
     """Unpack one file and give the hash of what was written; the formats' own readers check its length."""
     digest = hashlib.sha256()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -155,6 +169,7 @@ def _copy(entry: _Entry, path: Path) -> str:
     packed: IO[bytes]
     with entry.open() as packed, path.open("xb") as stream:
         while chunk := packed.read(_CHUNK):
+            room.take(len(chunk))
             digest.update(chunk)
             stream.write(chunk)
     return digest.hexdigest()

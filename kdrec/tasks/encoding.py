@@ -6,8 +6,8 @@ The tokenizer is the model's own `tokenizer.json`, run by the `tokenizers` libra
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -25,6 +25,8 @@ from kdrec.tasks.rows import digest
 FORMAT: Final = "tokens 2"
 """Part of every key; changes when what is stored changes."""
 MIN_LENGTH: Final = 8
+MOST_ID: Final = 2**31 - 1
+"""Ids are kept in 32 bits; no embedding has rows for more."""
 
 
 def encode(split: Split, task: Task, tokenizer_file: Path, max_length: int, home: Home) -> Encoded:
@@ -85,7 +87,9 @@ def _key(split: Split, task: Task, tokenizer: str, max_length: int) -> str:
 
 def tokenise(split: Split, family: Family, tokenizer_file: Path, max_length: int, key: str = "") -> Encoded:
     """Tokenise a split, and keep nothing of it; parameters and refusals are those of `encode`."""
-    examples = list(family.encode(split, _tokenizer(tokenizer_file), max_length))
+    tokenizer = _tokenizer(tokenizer_file)
+    with _no_panic(tokenizer_file):
+        examples = list(family.encode(split, tokenizer, max_length))
     lengths_N = np.array([len(example.ids) for example in examples], dtype=np.int64)
     if not lengths_N.all():
         text = " ".join(split.texts[examples[int(lengths_N.argmin())].row])
@@ -128,8 +132,25 @@ def _tokenizer(file: Path) -> Any:
     from tokenizers import Tokenizer
 
     try:
-        tokenizer = Tokenizer.from_file(str(file))
+        with _no_panic(file):
+            tokenizer = Tokenizer.from_file(str(file))
+    except SourceError:
+        raise
     except Exception as error:  # the library raises no narrower kind
         raise SourceError(f"{file} is not a tokenizer: {error}") from None
+    largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+    if largest > MOST_ID:
+        raise SourceError(f"{file} gives a token the id {largest}, and ids go to {MOST_ID}")
     tokenizer.no_padding()
     return tokenizer
+
+
+@contextmanager
+def _no_panic(file: Path) -> Iterator[None]:
+    """Say in a sentence that a tokenizer gave up: a panic of its Rust is no `Exception`, and would end a worker."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise SourceError(f"the tokenizer {file} failed: {error}") from None

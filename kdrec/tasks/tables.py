@@ -19,6 +19,7 @@ from typing import Any, Final, TypeGuard
 
 from kdrec.checks import is_unicode
 from kdrec.errors import DataError, did_you_mean
+from kdrec.inputs import bytes_of, check_regular, parquet
 
 Cell = str | None
 CONLL: Final = ".conll"
@@ -93,7 +94,7 @@ def read_raw(path: Path, wanted: Sequence[str]) -> Table:
 def decode(path: Path) -> str:
     """Text of a UTF-8 file (a byte order mark is accepted); otherwise the first offending byte is named."""
     try:
-        data = path.read_bytes()
+        data = bytes_of(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -270,10 +271,10 @@ def _raw_parquet(path: Path, wanted: Sequence[str]) -> Table:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
-        schema = file.schema_arrow
+        check_regular(path)
+        schema = pq.read_schema(path)
         _positions(path, schema.names, wanted)
-        columns = file.read(columns=list(wanted)).to_pydict()
+        columns = parquet(path, wanted).to_pydict()
         rows = tuple(zip(*(columns[column] for column in wanted), strict=True))
     except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError) as error:
         # a text that is no UTF-8, a time zone or a date that Python does not have: seen when cells become Python's
@@ -316,7 +317,7 @@ def _declared_names(metadata: dict[bytes, bytes], wanted: Sequence[str]) -> dict
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
         own = {column: features[column] for column in wanted if column in features}
         declared = {column: feature.get("feature", feature).get("names") for column, feature in own.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
     return {column: tuple(names) for column, names in declared.items() if isinstance(names, list)}
 

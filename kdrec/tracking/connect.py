@@ -32,7 +32,7 @@ PAUSES: Final = (1.0, 4.0, 15.0, 40.0)
 """Seconds to wait before a store is asked again: a minute for one that restarts, on top of MLflow's own patience."""
 
 _PORTS: Final = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-_DRIVERS: Final = ("psycopg", "psycopg2")
+_DRIVERS: Final = ("psycopg", "psycopg2", "MySQLdb", "pymysql", "mysql", "pyodbc", "pymssql", "oracledb", "asyncpg")
 _PREPARING: Final = int.from_bytes(b"kdrec", "big")
 """Name of the lock that whoever makes the tables of a Postgres holds: processes there may share no folder."""
 
