@@ -106,12 +106,10 @@ def cut(study: Study, home: Home, cells: Iterable[Cell] | None = None, ranks: in
 
 def do(piece: Piece, tell: Callable[[Told], None]) -> Outcome | None:
     """Do one piece here, in this process, or have it trained by several and find here what they made."""
-    import torch
     from transformers.utils import logging
 
     from kdrec import trial
 
-    torch.set_num_threads(1)
     logging.disable_progress_bar()  # bars of several workers would tear the study's own table
 
     def told(done: int, expected: int, message: str, notice: bool) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from homes import new_home
 from tiny_studies import TEACHER, speak, study_of, write_rows
 
@@ -17,9 +18,11 @@ from kdrec.space import told as told_of
 from kdrec.studies import Cell, Study
 from kdrec.tracking import Store
 from kdrec.training import identity_of
+from kdrec.trial import bench
 from kdrec.trial.cell import _Runner
 from kdrec.trial.one import run_trial
-from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, History, KDConfig, Settings, Training
+from kdrec.trial.taught import _differences
+from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG, History, KDConfig, Settings, TaskFeatures, Training, Trial
 
 CELL = Cell(task="vader_tweets", student="tiny")
 
@@ -398,3 +401,32 @@ def test_a_study_that_names_the_guarded_teacher_says_what_coincides_and_warns_of
     outcome = Store.open(home).outcome(study.name)
     assert dict(outcome.teachers[0].aliases) == dict(chosen.aliases)
     assert outcome.teachers[0].t_llg == chosen.t_llg
+
+
+def test_weights_made_again_differ_by_what_is_shown_and_the_sentence_names_it() -> None:
+    """What lies below the last digit shown is no difference; every number that differs is named, and no other."""
+    made = trial_with(val_score=80.20, val_loss=0.53, test_score=79.0)
+    assert _differences(made, made) == ()
+    assert _differences(made, replace(made, val_score=80.2 + 1e-6, val_loss=0.53001)) == ()
+    (said,) = _differences(made, replace(made, test_score=78.5))
+    assert "(test score 79.00, now 78.50)" in said
+    assert "validation" not in said
+    assert "machine" not in said, "nobody knows where it was made"
+    (said,) = _differences(made, replace(made, val_score=79.9, val_loss=0.54))
+    assert "(validation score 80.20, now 79.90; validation loss 0.5300, now 0.5400)" in said
+    (said,) = _differences(made, replace(made, val_loss=None))
+    assert "(validation loss 0.5300, now unknown)" in said
+
+
+def trial_with(**scores: float) -> Trial:
+    values: dict[str, Any] = {"features": TaskFeatures(task="trec"), "student": "tiny", "config": DEFAULT_CONFIG}
+    return Trial(**values, seed=0, status="completed", seconds=1.0, **scores)
+
+
+def test_whoever_trains_does_so_with_the_same_number_of_threads(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study's workers and `distill` share the bench, where it is settled."""
+    monkeypatch.setattr(bench, "load_task", lambda *_: None)
+    monkeypatch.setattr(bench.sources, "resolve", lambda *_: home.root)
+    torch.set_num_threads(2)
+    bench.Bench(small_study(), "vader_tweets", "minilm", home)
+    assert torch.get_num_threads() == bench.THREADS == 1

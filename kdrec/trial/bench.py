@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property, reduce
+from typing import Final
 
+import torch
 from filelock import FileLock
 
 from kdrec import catalog, engine, lending, signals, sources, tasks
@@ -19,6 +21,10 @@ from kdrec.tasks import family
 from kdrec.teacher import Pupil, Teacher
 from kdrec.trial.ranks import AskTeacher, FineTune, Ranks
 from kdrec.types import Candidate, Encoded, KDConfig, ModelCard, Task, TaskFeatures, TeacherChoice
+
+THREADS: Final = 1
+"""Threads of a training on a CPU, whatever starts it: sums over two threads end in other bits, and a trial that a study
+made would not be the one that `kdrec distill` makes again."""
 
 
 def load_task(study: Study, name: str, home: Home) -> Task:
@@ -68,6 +74,7 @@ class Bench:
             )
         self.task = load_task(study, task_name, home)
         self.folder = sources.resolve(self.teacher_card.source, home)
+        torch.set_num_threads(THREADS)
         self.accelerator = engine.make_accelerator()
         # of several processes that train together, one speaks to the shelf; the others find what it brought
         self.shelf = Shelf.of(home, say) if self.accelerator.is_main_process else Shelf.none()

@@ -6,7 +6,9 @@ baseline among them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Final
 
 from kdrec import catalog
 from kdrec.errors import KdrecError
@@ -17,6 +19,15 @@ from kdrec.trial.bench import Bench
 from kdrec.trial.cell import OnProgress, _Runner, _silent, prepare_teacher
 from kdrec.trial.one import Place, weights_for
 from kdrec.types import KDConfig, Trial
+
+SHOWN: Final = {
+    "val_score": ("validation score", 2),
+    "val_loss": ("validation loss", 4),
+    "test_score": ("test score", 2),
+}
+"""Scores of a trial in words, and the digits in which a card shows them."""
+TOLERANCES: Final = {name: 0.5 * 10.0**-digits for name, (_, digits) in SHOWN.items()}
+"""Differences that are none: half of the last digit shown."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,13 +93,33 @@ def teach(study: Study, home: Home, on_progress: OnProgress = _silent) -> Taught
 
 
 def _differences(recorded: Trial, again: Trial) -> tuple[str, ...]:
-    """A sentence where the weights that could be had score otherwise than the trial as it was recorded."""
-    if all(getattr(recorded, name) == getattr(again, name) for name in weights.SCORES):
+    """A sentence that names what differs, where the weights that could be had score otherwise than the recorded trial.
+
+    What no card shows is no difference: training is repeated to the bit on one machine alone.
+    """
+    differing = [
+        f"{words} {_shown(old, digits)}, now {_shown(new, digits)}"
+        for name, (words, digits) in SHOWN.items()
+        if _apart(old := getattr(recorded, name), new := getattr(again, name)) > TOLERANCES[name]
+    ]
+    if not differing:
         return ()
     return (
-        f"the trial was recorded with {recorded.val_score:.2f} on validation, and trained again for its weights it "
-        f"scores {again.val_score:.2f}: it was made on another machine, on a GPU or with other versions",
+        "these weights are of the same training done again, and differ from the recorded trial "
+        f"({'; '.join(differing)}): training repeats its scores exactly only on the same kind of "
+        "processor with the same versions",
     )
+
+
+def _apart(old: float | None, new: float | None) -> float:
+    """Distance of two scores; infinite where only one of them is known."""
+    if old is None or new is None:
+        return 0.0 if old is new else math.inf
+    return abs(old - new)
+
+
+def _shown(score: float | None, digits: int) -> str:
+    return "unknown" if score is None else f"{score:.{digits}f}"
 
 
 def _rank(trial: Trial) -> tuple[float, float]:
