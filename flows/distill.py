@@ -46,9 +46,11 @@ def distill(
 
     What was made before is found: trials, weights, and the registered version.
     """
+    from kdrec.student.extras import check_onnx
     from kdrec.student.order import order
     from kdrec.student.taking import Wishes, take_home
 
+    check_onnx(onnx, int8)
     place = Home.at(home) if home else Home.from_env()
     plan = find_study(like) if like else None
     wanted = order(question.Asked(task=task), student, place, n_seeds=seeds, like=plan)

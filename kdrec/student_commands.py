@@ -56,6 +56,9 @@ def distill(
     as_json: AsJson = False,
 ) -> None:
     """Distil a student by the suggested configuration, save it, write its card, and register it in MLflow."""
+    from kdrec.student.extras import check_onnx
+
+    check_onnx(onnx, int8)
     from kdrec.question import Asked
     from kdrec.student.order import order
     from kdrec.studies import Study
@@ -115,7 +118,7 @@ def predict(
         n_answered = sum(one.probability is not None for one in found)
         typer.echo(f"{out} holds {n_answered} answers")
     else:
-        show(_table(found))
+        show(_table(found), by_line=True)
 
 
 @contextmanager

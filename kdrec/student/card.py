@@ -24,13 +24,13 @@ MOST_LETTERS: Final = 160
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """One model that can be run: what it scores on the test split, what it weighs, how fast it is."""
+    """One model that can be run: its score on the test split, what it weighs, and where it is known how fast it is."""
 
     name: str
     score: float
     n_params: int | None
     n_bytes: int
-    speed: Speed
+    speed: Speed | None
     note: str = ""
 
 
@@ -61,7 +61,7 @@ def card(results: Results, *, examples: Split | None = None) -> str:
     facts = results.facts
     parts = [
         f"# {escaped(facts.name)}\n\n"
-        f"**{escaped(facts.student)}** distilled from **{escaped(facts.teacher)}** for **{escaped(facts.task)}** "
+        f"{escaped(facts.student)} distilled from {escaped(facts.teacher)} for {escaped(facts.task)} "
         f"({facts.family}, {len(facts.labels)} labels) by kdrec {escaped(facts.kdrec)}.",
         f"**Warning:** {escaped(results.warning)}." if results.warning else "",
         _quality(results),
@@ -131,15 +131,24 @@ def _cost(results: Results) -> str:
             f"{body.score:.2f}",
             f"{body.n_params / 1e6:.2f} M" if body.n_params else "-",
             f"{body.n_bytes / 1e6:.1f} MB",
-            f"{body.speed.milliseconds:.2f} ms",
-            f"{body.speed.texts_per_second:.0f}",
-            f"{body.speed.texts_per_second / teacher.speed.texts_per_second:.1f}",
+            *_speed(body.speed, teacher.speed),
         )
         for body in results.bodies
     ]
     head = ("", "test score", "parameters", "on disk", "one text", f"texts/s, batches of {LARGE}", "times the teacher")
     notes = "".join(f" {body.note}" for body in results.bodies if body.note)
-    return f"## What it costs\n\n{_table(head, rows, 'lrrrrrr')}\n\nMeasured here: {results.method}.{notes}"
+    return f"## What it costs\n\n{_table(head, rows, 'lrrrrrr')}\n\n{results.method}.{notes}"
+
+
+def _speed(speed: Speed | None, teacher: Speed | None) -> tuple[str, str, str]:
+    """One text, texts a second, and how much faster than the teacher."""
+    if speed is None or teacher is None:
+        return ("not measured", "not measured", "-")
+    return (
+        f"{speed.milliseconds:.2f} ms (to {speed.milliseconds_q75:.2f})",
+        f"{speed.texts_per_second:.0f} (to {speed.texts_per_second_q75:.0f})",
+        f"{speed.texts_per_second / teacher.texts_per_second:.1f}",
+    )
 
 
 def _classes(exam: Examination) -> str:

@@ -11,22 +11,18 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
 from kdrec import heads
-from kdrec.errors import KdrecError
 from kdrec.student.passes import Forward
 
 FP32: Final = "model.onnx"
 INT8: Final = "model.int8.onnx"
 TOLERANCE: Final = 1e-3
 """Largest difference of a logit that the graph may have from the model."""
-
-_NEEDED: Final = ("onnx", "onnxruntime", "onnxscript")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +31,6 @@ class Graph:
 
     path: Path
     forward: Forward
-
-
-def check_installed() -> None:
-    """Refuse what the installation cannot do, before anything is trained for it."""
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise KdrecError(f"ONNX needs {', '.join(missing)}: pip install 'kdrec[onnx]'")
 
 
 class _Logits(torch.nn.Module):

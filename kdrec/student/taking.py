@@ -20,10 +20,11 @@ from kdrec.space import canonical
 from kdrec.student import graph
 from kdrec.student.card import Body, Results, card
 from kdrec.student.examination import Logits, examine
+from kdrec.student.extras import check_onnx
 from kdrec.student.facts import FILE, Facts
 from kdrec.student.folder import Saved, being_saved, check_place, facts_of, opened
 from kdrec.student.order import Order
-from kdrec.student.passes import Forward, Speed, forward_of, logits_on, method, speeds
+from kdrec.student.passes import Forward, Speed, forward_of, logits_on, speeds
 from kdrec.teacher import live_logits
 from kdrec.tracking import CARD, Entry, Store, Version
 from kdrec.trial import Progress, Taught, teach
@@ -82,7 +83,7 @@ class _Runner:
         n_params = sum(parameter.numel() for parameter in model.parameters())
         return cls(name, forward_of(model), score, n_params, file.stat().st_size)
 
-    def body(self, speed: Speed) -> Body:
+    def body(self, speed: Speed | None) -> Body:
         return Body(
             name=self.name,
             score=self.score,
@@ -120,8 +121,7 @@ def take_home(
     out = (wishes.out or home.root / EXPORTS / name).expanduser().resolve()
     check_place(out)
     wishes = _with_graphs_of(out, wishes)
-    if wishes.onnx or wishes.int8:
-        graph.check_installed()
+    check_onnx(wishes.onnx, wishes.int8)
     logging.disable_progress_bar()  # of single files of weights
     store = Store.open(home)
     before = {trial.run_id for trial in store.trials()[0]}
@@ -178,8 +178,8 @@ def _examined(taught: Taught, saved: Saved, wishes: Wishes, folder: Path) -> str
         trials=taught.trials,
         baseline=taught.baseline,
         examination=exam,
-        bodies=tuple(runner.body(one) for runner, one in zip(runners, fast, strict=True)),
-        method=method(),
+        bodies=tuple(runner.body(one) for runner, one in zip(runners, fast.known, strict=True)),
+        method=fast.method(),
         licence=taught.place.student.licence,
         data_licence=task.licence,
         notes=taught.notes,

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from tiny_models import encoded, task_of
 
+from kdrec import cli
 from kdrec.errors import CorruptFile, KdrecError, SourceError
-from kdrec.student import graph
+from kdrec.home import Home
+from kdrec.student import extras
 from kdrec.student.card import Body, Results, card
 from kdrec.student.examination import examine
 from kdrec.student.facts import FILE, Facts
-from kdrec.student.passes import Speed
+from kdrec.student.passes import LARGE, Speed, Speeds, speeds
 from kdrec.types import DEFAULT_CONFIG, Split, Task, TaskFeatures, Training, Trial
 
 HOSTILE = "<script>alert(1)</script>|`*a*"
@@ -106,6 +110,15 @@ def trial(seed: int, test_score: float | None, alpha: float = 0.5) -> Trial:
     )
 
 
+def speed(milliseconds: float, texts: float) -> Speed:
+    return Speed(
+        milliseconds=milliseconds,
+        milliseconds_q75=1.5 * milliseconds,
+        texts_per_second=texts,
+        texts_per_second_q75=texts / 2,
+    )
+
+
 def results(**changes: Any) -> Results:
     task, test = toy([0, 0, 1, 1], 2)
     task = replace(task, labels=FACTS.labels)
@@ -123,14 +136,14 @@ def results(**changes: Any) -> Results:
                 score=100.0,
                 n_params=22_000_000,
                 n_bytes=90_000_000,
-                speed=Speed(milliseconds=10.0, texts_per_second=200.0),
+                speed=speed(10.0, 200.0),
             ),
             Body(
                 name="this student",
                 score=75.0,
                 n_params=14_000_000,
                 n_bytes=55_000_000,
-                speed=Speed(milliseconds=2.0, texts_per_second=900.0),
+                speed=speed(2.0, 900.0),
             ),
         ),
         method="by hand",
@@ -147,7 +160,7 @@ def test_gains_are_seed_by_seed_with_twice_the_standard_error() -> None:
     assert "| its configuration, mean of 2 seeds | 73.00 | 4.24 |" in text
     assert "| labels only (alpha = 0), mean of 2 seeds | 70.00 | 1.41 |" in text
     assert "Seed 1 of 2, the best on validation: validation 75.00" in text
-    assert "| this student | 75.00 | 14.00 M | 55.0 MB | 2.00 ms | 900 | 4.5 |" in text
+    assert "| this student | 75.00 | 14.00 M | 55.0 MB | 2.00 ms (to 3.00) | 900 (to 450) | 4.5 |" in text
 
 
 def test_a_warning_comes_before_all_numbers() -> None:
@@ -205,6 +218,59 @@ def test_a_folder_without_facts_is_no_student(tmp_path: Path) -> None:
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "_NEEDED", ("onnx", "nothing_of_that_name"))
-    with pytest.raises(KdrecError, match=r"ONNX needs nothing_of_that_name: pip install 'kdrec\[onnx\]'"):
-        graph.check_installed()
+    monkeypatch.setattr(extras, "ONNX", ("json", "nothing_of_that_name"))
+    for wanted in ((True, False), (False, True)):
+        with pytest.raises(KdrecError, match=r"ONNX needs nothing_of_that_name: pip install 'kdrec\[onnx\]'"):
+            extras.check_onnx(*wanted)
+    extras.check_onnx(False, False)
+
+
+def test_a_missing_extra_is_told_before_anything_is_read(monkeypatch: pytest.MonkeyPatch, home: Home) -> None:
+    """The task is not known, which only someone who has looked for it could say."""
+    monkeypatch.setattr(extras, "ONNX", ("nothing_of_that_name",))
+    said = []
+    monkeypatch.setattr(cli, "_refuse", lambda sentence: said.append(sentence) or 2)
+    for option in ("--onnx", "--int8"):
+        assert cli.main(["--home", str(home.root), "distill", "trek", "--student", "tiny", option]) == 2
+    assert said == ["ONNX needs nothing_of_that_name: pip install 'kdrec[onnx]'"] * 2
+
+
+def test_speeds_are_lower_quartiles_with_the_upper_one_beside() -> None:
+    """Of 1 to 5 seconds the quartiles are 2 and 4, whatever the slowest took."""
+    found = Speed.of([5.0, 1.0, 3.0, 2.0, 4.0], [5000.0, 1.0, 3.0, 2.0, 4.0])
+    assert (found.milliseconds, found.milliseconds_q75) == (2000.0, 4000.0)
+    assert (found.texts_per_second, found.texts_per_second_q75) == (LARGE / 2, LARGE / 4)
+
+
+def measured(waited: float) -> Speeds:
+    return Speeds(each=(speed(10.0, 200.0), speed(2.0, 900.0)), waited=waited, load=7.25, n_cores=2)
+
+
+def test_a_busy_machine_is_refused_and_a_quiet_one_tells_its_load() -> None:
+    quiet, busy = measured(0.02), measured(0.6)
+    assert quiet.known == quiet.each
+    assert "load 7.2 on 2 cores, passes waited 2 % of the time" in quiet.method()
+    assert busy.known == (None, None)
+    bodies = tuple(replace(body, speed=None) for body in results().bodies)
+    text = card(results(bodies=bodies, method=busy.method()))
+    assert "| this student | 75.00 | 14.00 M | 55.0 MB | not measured | not measured | - |" in text
+    assert "Speed was not measured: the machine was busy (load 7.2 on 2 cores, passes waited 60 % of the time" in text
+
+
+def test_time_in_which_no_processor_worked_on_a_pass_is_waiting() -> None:
+    """A model that sleeps stands for one whose turn others have taken; one that computes does not wait."""
+    _, split = toy([0, 1] * 40, 2)
+
+    def asleep(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        time.sleep(0.001)
+        return inputs["input_ids"]
+
+    def at_work(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        begun = time.process_time()
+        while time.process_time() - begun < 0.001:
+            pass
+        return inputs["input_ids"]
+
+    assert speeds([asleep], split, 0).waited > 0.7
+    assert speeds([asleep], split, 0).is_busy
+    assert speeds([at_work], split, 0).waited < speeds([asleep], split, 0).waited

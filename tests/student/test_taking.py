@@ -233,7 +233,7 @@ def test_a_registered_student_says_where_it_is_from_and_answers_by_its_name(
     assert version.tags["kdrec.teacher_checkpoint"] == taken.facts.teacher_checkpoint
     assert version.tags["kdrec.config"] == DEFAULT_CONFIG.label()
     assert version.tags["kdrec.why"].startswith("suggested from ")
-    assert version.description.startswith("# sentence-speaker-1")
+    assert version.description.startswith("speaker-1 distilled from ")
     files = Store.open(land.home).registered("models:/sentence-speaker-1@default", tmp_path / "files")
     assert {"MLmodel", "kdrec.json", "README.md", "model.onnx", "model.int8.onnx"} <= {f.name for f in files.iterdir()}
     assert any(line.startswith("torch==") for line in (files / "requirements.txt").read_text().splitlines())
