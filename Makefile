@@ -6,6 +6,7 @@ TORCH_INDEX ?=
 # `make lock` keeps the pinned torch unless told otherwise: make lock TORCH='torch==X.Y.Z'
 TORCH ?= $(or $(shell grep -s '^torch==' constraints.txt),torch)
 PORT ?= 5000
+DOCS_PORT ?= 8000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,7 +20,7 @@ export GIT_PYTHON_REFRESH := quiet
 # Where bytecode is forbidden, each of the many processes of a study or a test compiles kdrec anew: a tenth of its start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test chaos team lint ui docs lock clean replication-report
+.PHONY: help run test chaos team lint ui docs docs-serve lock clean replication-report
 
 help:
 	@echo "make run    install into $(VENV), run the quickstart study, suggest for a third task"
@@ -28,7 +29,8 @@ help:
 	@echo "make chaos  a study under 50 random faults: kills, lost servers, a full disk (half an hour)"
 	@echo "make team   the servers of compose.yaml as processes here, and a study through them (minutes; needs Postgres)"
 	@echo "make ui     browse the runs: MLflow's page on http://127.0.0.1:$(PORT) (PORT=...)"
-	@echo "make docs   build the documentation into site/ (open site/index.html)"
+	@echo "make docs   build the documentation into site/ (search needs a server)"
+	@echo "make docs-serve  build it and show it, search included, on http://127.0.0.1:$(DOCS_PORT) (DOCS_PORT=...)"
 	@echo "make replication-report  write docs/replication.md and its figures from the trials that come with kdrec"
 	@echo "make lock   write constraints.txt anew from the ranges in pyproject.toml (TORCH='torch==X' moves torch)"
 	@echo "make clean  remove $(VENV), caches and builds; studies in .kdrec stay"
@@ -57,6 +59,11 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# A browser runs no search from file://: its worker and its index are fetched.
+docs-serve: docs
+	@echo "The documentation is on http://127.0.0.1:$(DOCS_PORT); Ctrl-C ends it"
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory site $(DOCS_PORT)
 
 replication-report: $(VENV)/.runtime
 	$(BIN)/python -m kdrec.replication report

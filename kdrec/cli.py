@@ -263,7 +263,7 @@ def list_tasks(as_json: AsJson = False) -> None:
         own = ("name", "family", "n_labels", "metric", "source_kind", "licence", "note")
         _print_json([{names.get(key, key): getattr(task, key) for key in own} for task in known])
     else:
-        _print(report.tasks_table(known))
+        _print(report.tasks_table(known), by_line=True)
 
 
 @app.command("models")
@@ -272,7 +272,7 @@ def list_models(as_json: AsJson = False) -> None:
     from kdrec import catalog, report
 
     cards = catalog.cards().values()
-    _print_json([asdict(card) for card in cards]) if as_json else _print(report.models_table(cards))
+    _print_json([asdict(card) for card in cards]) if as_json else _print(report.models_table(cards), by_line=True)
 
 
 @app.command()

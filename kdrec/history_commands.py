@@ -40,7 +40,7 @@ def show(
     if as_json:
         show_json([trial.to_row() for trial in past])
     else:
-        printed(report.history_table(past, limit=limit or None))
+        printed(report.history_table(past, limit=limit or None), by_line=True)
 
 
 def export(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -13,12 +14,21 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 
-def show(renderable: RenderableType, console: Console | None = None) -> None:
-    """Print for a person; a control sign in the name of a task must not speak to the terminal."""
+WIDE: Final = 10_000
+"""Columns of a file or a pipe, where no screen has to be fitted."""
+
+
+def show(renderable: RenderableType, console: Console | None = None, *, by_line: bool = False) -> None:
+    """Print for a person; a control sign in the name of a task must not speak to the terminal.
+
+    With `by_line`, a row of a table is one line wherever no terminal shows it, so that other programs can read it.
+    """
     from rich.console import Console as Screen
     from rich.segment import Segment, Segments
 
     console = console or Screen()
+    if by_line and not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Screen(width=WIDE)
     drawn = (Segment(spelled(text), style) for text, style, control in console.render(renderable) if not control)
     console.print(Segments(drawn), end="")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kdrec import history, question
+from kdrec import catalog, history, question, tasks
 from kdrec.cli import main
 from kdrec.errors import BadArgument
 from kdrec.home import Home
@@ -591,3 +591,18 @@ def test_every_command_that_answers_has_json_and_the_help_has_the_exit_codes(cap
     assert (
         "Exit codes: 0 done, 2 something has to be put right (one sentence on standard error), 130 interrupted." in said
     )
+
+
+def test_in_a_pipe_a_row_of_a_list_is_one_line_and_on_a_screen_it_fits(
+    table: Path, capsys: Captured, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert run("history", "import", table, home=home) == 0
+    capsys.readouterr()
+    n_tasks, n_models = len(tasks.known()), len(catalog.cards())
+    for words, n_rows in {("tasks",): n_tasks, ("models",): n_models, ("history", "show"): 10 + 1}.items():
+        assert run(*words, home=home) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 2 + n_rows, words  # a head and a rule
+    monkeypatch.setenv("COLUMNS", "60")
+    assert run("tasks", home=home) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 60

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import re
 import subprocess
@@ -18,6 +19,7 @@ import typer
 
 from kdrec.catalog import read_folder
 from kdrec.cli import app
+from kdrec.question import read_features
 
 REPOSITORY = Path(__file__).parent.parent
 DOCS = REPOSITORY / "docs"
@@ -218,3 +220,29 @@ def test_links_of_the_root_lead_from_where_the_text_is_shown(weave: ModuleType) 
     text = "[a](docs/recommender.md#audit) [b](CHANGELOG.md) [c](https://x.org) [Apache](LICENSE) [d](#here)"
     shown = "[a](../recommender.md#audit) [b](../changelog.md) [c](https://x.org) Apache [d](#here)"
     assert weave.relinked(text, "guides/csv.md") == shown
+
+
+OWN_FILES = {"my_reviews.csv", "more.csv", "questions.csv"}
+"""What the README calls files of the reader's own."""
+
+
+def test_a_command_of_the_readme_reads_what_is_here_or_what_one_before_it_wrote() -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    own = re.search(r"((?:`[\w.]+`(?:, | and )?)+) stand for files of yours", text)
+    assert own is not None
+    assert set(re.findall(r"`([\w.]+)`", own[1])) == OWN_FILES
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    lines = [line.partition(" #")[0] for block in blocks for line in block.splitlines() if line.startswith("kdrec ")]
+    written, n_read = set(OWN_FILES), 0
+    for words in map(str.split, lines):
+        for before, word in itertools.pairwise(words):
+            if Path(word).suffix not in (".csv", ".json", ".toml", ".png"):
+                continue
+            if before in ("--study", "--out", "--plot", "export"):
+                written.add(word)
+            else:
+                n_read += 1
+                assert word in written or (REPOSITORY / word).is_file(), " ".join(words)
+    assert len(lines) > 15
+    assert n_read > 5
+    read_features(REPOSITORY / "examples" / "new_task.json")

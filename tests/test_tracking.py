@@ -248,11 +248,42 @@ def test_a_cell_has_one_parent_run_however_often_it_is_opened(store: Store) -> N
     experiment = store.experiment("study")
     first = store.open_cell(experiment, "trec/small", FEATURES, "one", training=Training(), rows={"train": 9})
     store.close_cell(first, {"val_score": 86.0}, "closed")
-    assert store.open_cell(experiment, "trec/small", FEATURES, "two") == first
+    assert store.open_cell(experiment, "trec/small", FEATURES, "two", rows={"train": 7}) == first
     run = store.ledger.client.get_run(first)
-    assert (run.info.status, run.data.tags["mlflow.note.content"]) == ("RUNNING", "two")
+    assert (run.info.status, run.data.tags["mlflow.note.content"]) == ("RUNNING", "two"), "it is of other rows now"
     assert run.data.metrics == {"val_score": 86.0}
     assert store.open_cell(experiment, "trec/tiny", FEATURES, "") != first
+
+
+def test_a_finished_cell_keeps_its_end_until_a_trial_of_it_begins(store: Store) -> None:
+    experiment, known = store.experiment("study"), {"training": Training(), "rows": {"train": 9}}
+
+    def told() -> tuple[str, int | None, str]:
+        run = store.ledger.client.get_run(cell)
+        return run.info.status, run.info.end_time, run.data.tags["kdrec.status"]
+
+    cell = store.open_cell(experiment, "trec/small", FEATURES, "one", **known)
+    store.close_cell(cell, {"val_score": 86.0}, "closed")
+    first = told()
+    assert first[::2] == ("FINISHED", "completed")
+    for _ in range(2):
+        assert store.open_cell(experiment, "trec/small", FEATURES, "being calibrated") == cell
+        assert store.open_cell(experiment, "trec/small", FEATURES, "two", **known) == cell
+        store.close_cell(cell, {"val_score": 86.0}, "closed again")
+        assert told() == first
+    assert store.ledger.client.get_run(cell).data.tags["mlflow.note.content"] == "closed again"
+    store.open_cell(experiment, "trec/small", FEATURES, "three", **known)
+    store.start_trial(
+        experiment, cell, config=KDConfig(), student="small", features=FEATURES, seed=5, fingerprint="c" * 32,
+        training=Training(seed=5),
+    )  # fmt: skip
+    assert told()[::2] == ("RUNNING", "started")
+    store.close_cell(cell, {"val_score": 87.0}, "longer")
+    status, end, _ = told()
+    assert status == "FINISHED"
+    assert end is not None
+    assert first[1] is not None
+    assert end > first[1]
 
 
 def test_text_in_a_name_cannot_change_a_query(store: Store) -> None:
@@ -353,9 +384,9 @@ def test_a_warning_is_in_the_note_of_a_cell_while_it_is_searched_and_after(store
     def shown() -> str:
         return str(store.ledger.client.get_run(run_id).data.tags["mlflow.note.content"])
 
-    assert shown() == "**Warning:** the teacher\\_is worse.\n\nopening"
+    assert shown() == "**Warning:** the teacher_is worse.\n\nopening"
     store.close_cell(run_id, {}, closing_note(note, [TRIAL], path=[], best=TRIAL.config))  # type: ignore[arg-type]
-    assert "**Warning:** the teacher\\_is worse." in shown()
+    assert "**Warning:** the teacher_is worse." in shown()
 
 
 # -------------------------------------------------------------------------------------------------------------- sync
@@ -536,6 +567,7 @@ def test_importing_tracking_and_history_loads_no_mlflow() -> None:
 
 def test_foreign_text_in_a_note_is_shown_and_never_rendered() -> None:
     assert escaped("<img src=x onerror=alert(1)>") == "&lt;img src=x onerror=alert(1)&gt;"
+    assert escaped("my_own_reviews über_ß a__b _c d_ _") == r"my_own_reviews über_ß a\_\_b \_c d\_ \_"
     assert escaped("a|b\n# [c](d) *e* `f` _g_") == r"a\|b \# \[c\](d) \*e\* \`f\` \_g\_"
     evil = replace(FEATURES, task="<script>|x")
     note = cell_note("small", evil, training=Training(), rows={"train": 3000}, searched="greedy")

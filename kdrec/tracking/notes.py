@@ -29,11 +29,13 @@ NOTE_LIMIT: Final = 7500
 def escaped(text: str) -> str:
     r"""Text that Markdown and HTML show as it is, on one line.
 
-    >>> escaped("<b>a|b_c</b>")
-    '&lt;b&gt;a\\|b\\_c&lt;/b&gt;'
+    An underscore between letters means nothing in Markdown, and stays: tables of MLflow show the text as it is written.
+
+    >>> escaped("<b>a|b_c _d_</b>")
+    '&lt;b&gt;a\\|b_c \\_d\\_&lt;/b&gt;'
     """
     plain = spelled(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", plain)
+    return re.sub(r"([\\`*\[\]|#~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", plain)
 
 
 def trial_name(config: KDConfig, seed: int) -> str:

@@ -82,10 +82,20 @@ def register(ledger: Ledger, experiment_id: str, entry: Entry) -> Version:
         number = int(found.version) if found else _create(ledger, experiment_id, entry)
         if found is None or _completed(ledger, found.run_id, entry):
             with ledger.asking("describing a model"):
-                ledger.client.update_model_version(entry.name, str(number), entry.card[:DESCRIPTION_LIMIT])
+                ledger.client.update_model_version(entry.name, str(number), described(entry.card))
         aliases = _aliases(ledger, entry)
     own = tuple(alias for alias, holder in aliases.items() if holder == number)
     return Version(name=entry.name, number=number, aliases=own, is_new=found is None)
+
+
+def described(card: str) -> str:
+    r"""What MLflow shows of a card: its tables show Markdown as it is written, and have the name of its title already.
+
+    >>> described("# my_reviews-tiny\n\ntiny distilled from minilm")
+    'tiny distilled from minilm'
+    """
+    title, _, rest = card.partition("\n")
+    return (rest.lstrip() if title.startswith("# ") and rest.strip() else card)[:DESCRIPTION_LIMIT]
 
 
 def downloaded(ledger: Ledger, uri: str, folder: Path) -> Path:
@@ -133,7 +143,7 @@ def _versions(ledger: Ledger, name: str) -> list[Any]:
 
 def _create(ledger: Ledger, experiment_id: str, entry: Entry) -> int:
     """Number of a new version, whose files are artifacts of a run of its own."""
-    note = entry.card[:DESCRIPTION_LIMIT]
+    note = described(entry.card)
     run_id = ledger.create(
         experiment_id, base_tags("student", "completed", entry.name, note, entry.fingerprint) | dict(entry.tags)
     )

@@ -24,10 +24,10 @@ from kdrec.tracking.ledger import Ledger, Measurement, now_milliseconds
 from kdrec.tracking.made import Made, made
 from kdrec.tracking.notes import calibration_name, escaped, study_note, trial_name
 from kdrec.tracking.outcome import outcome, write_page
+from kdrec.tracking.parents import begin, close_cell, open_cell
 from kdrec.tracking.recorded import Recorded, recorded
 from kdrec.tracking.registry import Entry, Version, downloaded, register
 from kdrec.tracking.runs import (
-    CELL,
     FEATURES,
     FINGERPRINT,
     NOTE,
@@ -44,10 +44,8 @@ from kdrec.tracking.runs import (
     ended,
     finished,
     is_evidence,
-    key_of,
     result_tags,
     started_tags,
-    to_json,
     trial_of,
 )
 from kdrec.tracking.teachers import write_teacher
@@ -145,7 +143,9 @@ class Store:
         training: Training | None = None,
         rows: Mapping[str, int] | None = None,
     ) -> str:
-        """Run id of the parent of a cell's trials; a second call returns the first one's, with the new note.
+        """Run id of the parent of a cell's trials; a second call returns the first one's.
+
+        The parent of a finished search stays as it is, with its note and its end, until a trial of it begins.
 
         Parameters
         ----------
@@ -160,19 +160,8 @@ class Store:
         training, rows : optional
             How students are trained, and the number of rows by split: kept as tags of the parent.
         """
-        from filelock import FileLock
-
-        tags = {**base_tags("cell", "started", cell, note, key_of("cell", cell)), CELL: cell}
-        known_nouns = ((FEATURES, features), (TRAINING, training), (ROWS, rows))
-        tags |= {tag: to_json(noun) for tag, noun in known_nouns if noun is not None}
-        with FileLock(self.ledger.home.folder("locks") / f"cell-{key_of(experiment_id, cell)[:16]}.lock"):
-            known = self.ledger.runs([experiment_id], "cell", tags[FINGERPRINT])
-            if not known:
-                return self.ledger.create(experiment_id, tags)
-            run_id = str(min(known, key=lambda run: run.info.start_time).info.run_id)
-            self.ledger.reopen(run_id)
-        self.ledger.write(run_id, tags=tags)
-        return run_id
+        nouns = {FEATURES: features, TRAINING: training, ROWS: rows}
+        return open_cell(self.ledger, experiment_id, cell, note, nouns)
 
     def log_decisions(self, run_id: str, decisions: Sequence[Decision]) -> None:
         """Write what a search was advised so far to its cell's parent run.
@@ -192,9 +181,7 @@ class Store:
 
     def close_cell(self, run_id: str, metrics: Mapping[str, float], note: str) -> None:
         """Finish a cell's parent run: summary metrics, and the note that tells the result (`closing_note`)."""
-        measured = [(name, value, 0) for name, value in metrics.items()]
-        self.ledger.end(run_id, "FINISHED")
-        self.ledger.write(run_id, metrics=measured, tags={STATUS: "completed", NOTE: note})
+        close_cell(self.ledger, run_id, metrics, note)
 
     def find(self, fingerprint: str, kind: TrialKind = "trial") -> Trial | None:
         """The completed or diverged trial of a fingerprint, the earliest finished if there are several, or None."""
@@ -227,6 +214,7 @@ class Store:
             if run.data.tags.get(STATUS) == "started":
                 self.ledger.end(run.info.run_id, "KILLED")
                 self.ledger.write(run.info.run_id, tags={STATUS: "replaced"})
+        begin(self.ledger, parent_run_id)
         note = f"{escaped(config.label())}, seed {seed}: {escaped(student)} on {escaped(features.task)}."
         name = trial_name(config, seed) if kind == "trial" else calibration_name(training)
         tags = base_tags(kind, "started", name, note, fingerprint)
