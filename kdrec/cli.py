@@ -161,7 +161,7 @@ def suggest(
     notes += question.notes_on_transfer(about.features)
     answer = replace(answer, evidence={**answer.evidence, "metric": about.metric, "notes": notes})
     if study is not None:
-        _hand_over(answer, study, past, asked, like)
+        answer = _handed_over(answer, study, past, asked, like, home)
     elif like is not None:
         raise BadArgument("--like says how the trials of a study are trained: it needs --study FILE.toml")
     if as_json:
@@ -177,9 +177,11 @@ def suggest(
             typer.echo(f"\nTo run these trials: python -m flows.study {study}")
 
 
-def _hand_over(answer: Suggestion, path: Path, past: History, asked: Asked, like: Path | None) -> None:
-    """Write the study that runs an answer."""
-    from kdrec import handover
+def _handed_over(
+    answer: Suggestion, path: Path, past: History, asked: Asked, like: Path | None, home: Home
+) -> Suggestion:
+    """Write the study that runs an answer; the answer says what that study rests on."""
+    from kdrec import handover, question
     from kdrec.studies import OwnData, Study
 
     own = None
@@ -187,8 +189,16 @@ def _hand_over(answer: Suggestion, path: Path, past: History, asked: Asked, like
         text = asked.text[0] if len(asked.text) == 1 else asked.text
         own = OwnData(path=str(asked.task), text=text, label=str(asked.label), unlabelled=asked.unlabelled)
         own = own.located(Path.cwd())
-    model = Study.load(like) if like is not None else None
-    handover.write(handover.study_of(answer, path.stem, past, own=own, like=model), path)
+    if like is not None:
+        handover.write(handover.study_of(answer, path.stem, past, own=own, like=Study.load(like)), path)
+        return answer
+    own_trials = any((t.task, t.student) == (answer.task, answer.student) and not t.is_shipped for t in past)
+    cells = question.cells_made(answer.task, answer.student, home) if own_trials else ()
+    basis = handover.basis_of(answer, past, cells)
+    made = handover.study_of(answer, path.stem, past, own=own, basis=basis)
+    told = handover.experiment_note(made, basis)
+    handover.write(made, path, [told])
+    return replace(answer, evidence={**answer.evidence, "notes": [*answer.evidence["notes"], told]})
 
 
 @app.command()

@@ -11,10 +11,10 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from kdrec import catalog, history, tasks
-from kdrec.errors import BadArgument, DataError, did_you_mean
+from kdrec import catalog, history, resolution, tasks
+from kdrec.errors import BadArgument, DataError, StoreError, did_you_mean
 from kdrec.home import Home
 from kdrec.inputs import text_of
 from kdrec.sources import resolve
@@ -22,6 +22,9 @@ from kdrec.sources.hub import HubReference
 from kdrec.sources.package import PackageReference
 from kdrec.tasks.tables import EXTENSIONS
 from kdrec.types import METRICS, History, Metric, Task, TaskFeatures, TeacherTraining, Trial
+
+if TYPE_CHECKING:
+    from kdrec.tracking import CellMade
 
 OWN: Final = "own"
 """The history without the trials that come with kdrec."""
@@ -242,6 +245,16 @@ def fetch(names: Sequence[str], home: Home) -> Iterator[tuple[str, str]]:
     for name in names or indexed:
         if name in known:
             task = tasks.load(name, home)
+def cells_made(task: str, student: str, home: Home) -> tuple[CellMade, ...]:
+    """How the trials of a cell were made, as far as the home's store tells; nothing where there is none to ask."""
+    from kdrec.tracking import Store
+
+    try:
+        return Store.existing(home).cells_made(task, student)
+    except StoreError:
+        return ()
+
+
             rows = f"{len(task.train)} training, {len(task.validation)} validation and {len(task.test)} test rows"
             yield name, f"{rows}, {len(task.labels)} labels"
         else:

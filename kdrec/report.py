@@ -297,8 +297,8 @@ def _cost_lines(suggestion: Suggestion) -> list[str]:
     one = f"A trial is expected to take {_span(cost, 'seconds_per_trial', '')}, judged by {_judges(cost)}"
     n_next = len(suggestion.next)
     if n_next < 2:
-        return [f"{one}."]
-    return [f"{one}; the {n_next} below take {_span(cost, 'next_trials_seconds', 'next_trials_')} together."]
+        return [f"{one}.", beside]
+    return [f"{one}; the {n_next} below take {_span(cost, 'next_trials_seconds', 'next_trials_')} together.", beside]
 
 
 def _judges(cost: Mapping[str, Any]) -> str:
@@ -311,6 +311,7 @@ def _judges(cost: Mapping[str, Any]) -> str:
 def _span(cost: Mapping[str, Any], name: str, ends: str) -> str:
     """A time with its 80 % interval, in the unit a person would choose."""
     low, high = duration(cost[f"{ends}lo80"]), duration(cost[f"{ends}hi80"])
+    beside = "That is of trials alone: a teacher, a calibration and a baseline that are not there yet come on top."
     return f"{duration(cost[name])} (80 %: {low} to {high})"
 
 

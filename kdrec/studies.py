@@ -238,6 +238,17 @@ class Study:
         base = path.resolve().parent
         return replace(study, data={name: data.located(base) for name, data in study.data.items()})
 
+    def settings(self, cell: Cell) -> dict[str, Any]:
+        """What it says of a cell beside its knobs, in plain values: rows, teacher, training and budget."""
+        parts = {
+            "rows": self.rows_for(cell.task),
+            "teacher": self.teacher_for(cell.task),
+            "training": self.training_for(cell),
+            "budget": self.budget,
+        }
+        said = {name: asdict(part).items() for name, part in parts.items()}  # type: ignore[call-overload]
+        return _plain({name: {k: v for k, v in items if v is not None} for name, items in said.items()})  # type: ignore[no-any-return]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values; `from_dict` is the inverse."""
         table = {key: value for key, value in asdict(self).items() if key != "overrides"}

@@ -262,6 +262,7 @@ def test_a_suggestion_says_what_its_trials_take_and_what_its_scores_are() -> Non
         in flat
     )
     assert "the 2 below take 5.6 h (80 %: 2.5 h to 11 h) together." in flat
+    assert "a teacher, a calibration and a baseline that are not there yet come on top." in flat
     assert "in points of the task's score (macro_f1, 0-100):" in flat
 
 

@@ -38,6 +38,9 @@ TAIL_DF: Final = 4.0
 """Degrees of freedom of the noise: the smaller, the less an outlier weighs."""
 ROUNDS: Final = 12
 
+EXCLUDES: Final = ("teacher", "calibration", "baseline")
+"""What a study needs beside the trials proposed, and their price does not hold: past trials do not tell it."""
+
 Effects = dict[tuple[str, str], float]
 """One row of the design: kind and name of an effect, and how much of it."""
 
@@ -157,6 +160,7 @@ def summary(cost: Cost | None, chosen: Configuration, upcoming: Sequence[Configu
         "next_trials_hi80": _rounded(total.hi80),
         "n_trials": cost.n_trials,
         "n_own_trials": cost.n_own_trials,
+        "excludes": list(EXCLUDES),
     }
 
 

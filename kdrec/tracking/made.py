@@ -11,7 +11,7 @@ from typing import Any
 
 from kdrec.errors import StoreError
 from kdrec.tracking.ledger import Ledger
-from kdrec.tracking.runs import CELL, ROWS, STATUS, TRAINING, finished, trial_of
+from kdrec.tracking.runs import CELL, FEATURES, ROWS, SETTINGS, STATUS, TRAINING, finished, key_of, trial_of
 from kdrec.types import TEACHERS, KDConfig
 
 
@@ -25,6 +25,10 @@ class CellMade:
     rows: Mapping[str, int]
     done: bool
     """Whether its search came to its end."""
+    settings: Mapping[str, Any] | None = None
+    """Rows, training, teacher and budget as the study asked for them; None in runs of earlier versions."""
+    data: str | None = None
+    """As in `TaskFeatures`: which rows they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,15 @@ def made(ledger: Ledger, experiments: Sequence[str]) -> Made:
         raise StoreError(f"the runs of a cell or a teacher cannot be read ({error!s:.120})") from None
 
 
+def cells_made(ledger: Ledger, experiments: Sequence[str], cell: str) -> tuple[CellMade, ...]:
+    """The parent runs of one cell that say how it was run, the earliest first."""
+    found = _by_start(ledger.runs(experiments, "cell", key_of("cell", cell)))
+    try:
+        return tuple(_cell(cell, run) for run in found if {ROWS, TRAINING} <= set(run.data.tags))
+    except (KeyError, ValueError) as error:
+        raise StoreError(f"the runs of a cell cannot be read ({error!s:.120})") from None
+
+
 def _curves(ledger: Ledger, runs: Sequence[Any]) -> dict[tuple[str, str], tuple[float, ...]]:
     found: defaultdict[tuple[str, str], list[tuple[float, ...]]] = defaultdict(list)
     for run in runs:
@@ -95,7 +108,15 @@ def _cell(name: str, run: Any) -> CellMade:
     task, _, student = name.rpartition("/")
     tags = run.data.tags
     training = {key: value for key, value in json.loads(tags[TRAINING]).items() if key != "seed"}
-    return CellMade(task=task, student=student, training=training, rows=json.loads(tags[ROWS]), done=_completed(run))
+    return CellMade(
+        task=task,
+        student=student,
+        training=training,
+        rows=json.loads(tags[ROWS]),
+        done=_completed(run),
+        settings=json.loads(tags[SETTINGS]) if SETTINGS in tags else None,
+        data=json.loads(tags.get(FEATURES, "{}")).get("data"),
+    )
 
 
 def _teacher(run: Any) -> TeacherMade:

@@ -45,7 +45,10 @@ def open_cell(
             return ledger.create(experiment_id, tags)
         run = min(known, key=lambda run: run.info.start_time)
         run_id = str(run.info.run_id)
-        if _is_finished(run) and all(run.data.tags.get(tag) == value for tag, value in known_nouns.items()):
+        held = run.data.tags
+        if _is_finished(run) and all(held.get(tag, value) == value for tag, value in known_nouns.items()):
+            if more := {tag: value for tag, value in known_nouns.items() if tag not in held}:
+                ledger.write(run_id, tags=more)  # an earlier version did not say it
             return run_id
         ledger.reopen(run_id)
     ledger.write(run_id, tags=tags)

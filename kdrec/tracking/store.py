@@ -21,7 +21,7 @@ from kdrec.tracking.bulletins import last_bulletin, write_bulletin
 from kdrec.tracking.connect import connect
 from kdrec.tracking.decisions import pinned_history, write_decisions, write_suggestion
 from kdrec.tracking.ledger import Ledger, Measurement, now_milliseconds
-from kdrec.tracking.made import Made, made
+from kdrec.tracking.made import CellMade, Made, cells_made, made
 from kdrec.tracking.notes import calibration_name, escaped, study_note, trial_name
 from kdrec.tracking.outcome import outcome, write_page
 from kdrec.tracking.parents import begin, close_cell, open_cell
@@ -35,6 +35,7 @@ from kdrec.tracking.runs import (
     RESULTS,
     ROWS,
     SCHEMA,
+    SETTINGS,
     STATUS,
     STUDENT,
     TRAINING,
@@ -142,6 +143,7 @@ class Store:
         *,
         training: Training | None = None,
         rows: Mapping[str, int] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> str:
         """Run id of the parent of a cell's trials; a second call returns the first one's.
 
@@ -157,10 +159,10 @@ class Store:
             What is known of the task.
         note : str
             Markdown shown beside the run; see `cell_note`.
-        training, rows : optional
-            How students are trained, and the number of rows by split: kept as tags of the parent.
+        training, rows, settings : optional
+            How students are trained, the number of rows by split, and what the study asked for: kept as tags.
         """
-        nouns = {FEATURES: features, TRAINING: training, ROWS: rows}
+        nouns = {FEATURES: features, TRAINING: training, ROWS: rows, SETTINGS: settings}
         return open_cell(self.ledger, experiment_id, cell, note, nouns)
 
     def log_decisions(self, run_id: str, decisions: Sequence[Decision]) -> None:
@@ -345,6 +347,10 @@ class Store:
     def made(self) -> Made:
         """How the studies of this store were run: training and rows of every cell, the teachers, and the time."""
         return made(self.ledger, self.ledger.experiments())
+
+    def cells_made(self, task: str, student: str) -> tuple[CellMade, ...]:
+        """How the searches of one cell were run, in whatever study, the earliest first."""
+        return cells_made(self.ledger, self.ledger.experiments(), f"{task}/{student}")
 
     def recorded(self) -> Recorded:
         """Which trials are finished, and which teachers runs name: what tells whether a file is still needed."""

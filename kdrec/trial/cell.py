@@ -202,7 +202,15 @@ class _Runner:
         place, training, rows = self.place, self.place.training, self.place.bench.task.n_rows()
         features = place.features
         run_id = (
-            place.store.open_cell(place.experiment_id, str(place.cell), features, note, training=training, rows=rows)
+            place.store.open_cell(
+                place.experiment_id,
+                str(place.cell),
+                features,
+                note,
+                training=training,
+                rows=rows,
+                settings=self.study.settings(place.cell),
+            )
             if known
             else place.store.open_cell(place.experiment_id, str(place.cell), features, note)
         )
