@@ -155,9 +155,10 @@ def suggest(
         trial_price=trial_price,
         hour_price=hour_price,
         trust_default=trust_default,  # type: ignore[arg-type]
+        resolution=about.resolution,
         seed=seed,
     )
-    notes = [*answer.evidence["notes"], *question.notes_on_shipped(history, past)]
+    notes = [*question.notes_on_resolution(about), *answer.evidence["notes"], *question.notes_on_shipped(history, past)]
     notes += question.notes_on_transfer(about.features)
     answer = replace(answer, evidence={**answer.evidence, "metric": about.metric, "notes": notes})
     if study is not None:

@@ -83,6 +83,15 @@ class Understood:
     features: TaskFeatures
     metric: Metric | None
     read: tasks.ReadReport | None = None
+    n_validation: int | None = None
+    """Rows of its validation split, where they are known."""
+
+    @property
+    def resolution(self) -> float | None:
+        """Points that one validation row is; None where it is not known, and of words, of which a row has several."""
+        if self.n_validation is None or self.features.family == "tokens":
+            return None
+        return resolution.step(self.n_validation)
 
 
 def features_of(asked: Asked, student: str, past: History, home: Home) -> TaskFeatures:
@@ -138,22 +147,41 @@ def understand(asked: Asked, student: str, past: History, home: Home) -> Underst
     known = tasks.known().get(str(asked.task))
     metric = known.metric if known else None
     read = None
+    n_validation = None
     if asked.is_file:
         assert asked.task is not None
         assert asked.label is not None
         task = tasks.load_file(Path(asked.task), text=asked.text, label=asked.label, unlabelled=asked.unlabelled)
-        found, metric = _measured(task, student, home), task.metric
+        found, metric, n_validation = _measured(task, student, home), task.metric, len(task.validation)
         read = tasks.ReadReport.of(task, file=asked.task, text=asked.text, label=asked.label)
     elif asked.task in past.tasks():
         found = _remembered(asked.task, student, past, sizes["teacher_params"])
+        n_validation = _validation_of(asked.task, past)
     elif asked.task in tasks.known():
-        found = _measured(tasks.load(asked.task, home), student, home)
+        task = tasks.load(str(asked.task), home)
+        found, n_validation = _measured(task, student, home), len(task.validation)
     elif asked.looks_like_file:
         raise asked.lack_of_columns()
     else:
         near = did_you_mean(str(asked.task), {*tasks.known(), *past.tasks()})
         raise BadArgument(f"unknown task {asked.task!r}{near}")
-    return Understood(features=replace(found, **sizes), metric=metric, read=read)  # type: ignore[arg-type]
+    features = replace(found, **sizes)  # type: ignore[arg-type]
+    return Understood(features=features, metric=metric, read=read, n_validation=n_validation)
+
+
+def _validation_of(task: str, past: History) -> int | None:
+    """Validation rows behind a task of the history, where all of its trials came with kdrec and so tell them."""
+    provenance = history.shipped_provenance()
+    facts = provenance.of(task) if provenance else None
+    if facts is None or not all(trial.is_shipped for trial in past if trial.task == task):
+        return None
+    return facts.rows["validation"]
+
+
+def notes_on_resolution(found: Understood) -> list[str]:
+    """A sentence where the validation split is too small to show what configurations differ by."""
+    said = None if found.n_validation is None else resolution.cannot_show(found.n_validation)
+    return [said] if said else []
 
 
 def remembered(task: str, student: str, past: History) -> TaskFeatures:
@@ -217,6 +245,16 @@ def notes_on_transfer(asked: TaskFeatures) -> list[str]:
     ]
 
 
+def cells_made(task: str, student: str, home: Home) -> tuple[CellMade, ...]:
+    """How the trials of a cell were made, as far as the home's store tells; nothing where there is none to ask."""
+    from kdrec.tracking import Store
+
+    try:
+        return Store.existing(home).cells_made(task, student)
+    except StoreError:
+        return ()
+
+
 def sync(home: Home, *, always: bool = False, full: bool = False) -> int:
     """Bring new trials from the store into the local history, and say how many.
 
@@ -245,16 +283,6 @@ def fetch(names: Sequence[str], home: Home) -> Iterator[tuple[str, str]]:
     for name in names or indexed:
         if name in known:
             task = tasks.load(name, home)
-def cells_made(task: str, student: str, home: Home) -> tuple[CellMade, ...]:
-    """How the trials of a cell were made, as far as the home's store tells; nothing where there is none to ask."""
-    from kdrec.tracking import Store
-
-    try:
-        return Store.existing(home).cells_made(task, student)
-    except StoreError:
-        return ()
-
-
             rows = f"{len(task.train)} training, {len(task.validation)} validation and {len(task.test)} test rows"
             yield name, f"{rows}, {len(task.labels)} labels"
         else:

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdrec.layout import FittingTable
+from kdrec.resolution import tied
 from kdrec.types import (
     BASELINE_CONFIG,
     DEFAULT_CONFIG,
@@ -224,13 +225,13 @@ def _cell_table(result: Result) -> Table:
     table.title, table.title_justify, table.title_style = title, "left", "bold"
     if teacher is not None:
         table.add_row(Text("teacher"), Text(_number(teacher, 2)), *([Text("")] * 4))
-    kept = {step.kept for step in result.path}
+    kept, equal = {step.kept for step in result.path}, tied(result.trials, result.best)
     for row in _rows(result.trials):
         best = row.config == result.best
         rising = any(trial.still_improving for trial in row.trials)
         marks = ", ".join(
             (
-                *("best",) * best,
+                *_standing(row.config, result.best, equal),
                 *("kept",) * (row.config in kept and not best),
                 *_role(row.config),
                 *("still improving",) * rising,
@@ -240,6 +241,14 @@ def _cell_table(result: Result) -> Table:
         cells = (row.config.label(), score, _number(row.mean("val_loss"), 4), _number(row.mean("test_score"), 2))
         table.add_row(*map(Text, (*cells, f"{row.seconds():.0f}", marks)), style="bold" if best else None)
     return table
+
+
+def _standing(config: Configuration, best: Configuration, equal: Sequence[Configuration]) -> tuple[str, ...]:
+    """How a configuration stands on validation: of several with the best score none is best, and none is crowned."""
+    if config == best and equal:
+        names: dict[Configuration, str] = {DEFAULT_CONFIG: "= default", BASELINE_CONFIG: "= labels only"}
+        return (names.get(equal[0], "tied"),)
+    return ("best",) if config == best else ("tied",) if config in equal else ()
 
 
 def _teacher_score(result: Result) -> float | None:
@@ -296,6 +305,7 @@ def _cost_lines(suggestion: Suggestion) -> list[str]:
         return []
     one = f"A trial is expected to take {_span(cost, 'seconds_per_trial', '')}, judged by {_judges(cost)}"
     n_next = len(suggestion.next)
+    beside = "That is of trials alone: a teacher, a calibration and a baseline that are not there yet come on top."
     if n_next < 2:
         return [f"{one}.", beside]
     return [f"{one}; the {n_next} below take {_span(cost, 'next_trials_seconds', 'next_trials_')} together.", beside]
@@ -311,7 +321,6 @@ def _judges(cost: Mapping[str, Any]) -> str:
 def _span(cost: Mapping[str, Any], name: str, ends: str) -> str:
     """A time with its 80 % interval, in the unit a person would choose."""
     low, high = duration(cost[f"{ends}lo80"]), duration(cost[f"{ends}hi80"])
-    beside = "That is of trials alone: a teacher, a calibration and a baseline that are not there yet come on top."
     return f"{duration(cost[name])} (80 %: {low} to {high})"
 
 

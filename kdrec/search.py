@@ -182,4 +182,6 @@ def _why(ledger: _Ledger, here: KDConfig, kept: KDConfig, others: Sequence[KDCon
     best = max((ledger.standing(config).score for config in others if config != kept), default=-math.inf)
     if best == -math.inf:
         return "stayed: no other value finished"
+    if best == winner.score:
+        return "stayed: the best other value has an equal score"
     return f"stayed: the best other value is {best - winner.score:+.2f} points"

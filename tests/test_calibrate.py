@@ -11,9 +11,9 @@ from tiny_studies import STUDENT, speak, study_of, write_rows
 
 from kdrec import autotune, history, trial
 from kdrec.home import Home
+from kdrec.resolution import cannot_tell
 from kdrec.studies import Cell, Study
 from kdrec.tracking import Store
-from kdrec.trial.calibrate import cannot_tell
 from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG
 
 CELL = Cell(task="sentence", student=STUDENT)

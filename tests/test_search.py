@@ -82,7 +82,7 @@ def test_greedy_stays_at_the_default_when_all_are_equal():
     found = greedy(DEFAULT_SPACE, table)
     assert found.best == DEFAULT_CONFIG
     assert len(found.path) == 4
-    assert all(step.reason == "stayed: the best other value is +0.00 points" for step in found.path)
+    assert all(step.reason == "stayed: the best other value has an equal score" for step in found.path)
     assert len(table.asked) == 1 + 1 + 1 + 4 + 1
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from kdrec.checks import number
 from kdrec.errors import BadArgument
 from kdrec.history import told_apart
 from kdrec.recommend.answer import answer
@@ -26,6 +27,7 @@ from kdrec.recommend.model import FIT_ROWS, fit, laplace_draws, left_out, neares
 from kdrec.recommend.normal import Z80
 from kdrec.recommend.table import Table, tabulate
 from kdrec.recommend.terms import DEFAULT_BUDGET, DEFAULT_TRIAL_PRICE, Terms
+from kdrec.resolution import resolved, worth
 from kdrec.space import Space
 from kdrec.types import Configuration, Floats, Gain, History, NextTrial, Suggestion, TaskFeatures, TrustDefault
 
@@ -47,6 +49,7 @@ def suggest(
     hour_price: float | None = None,
     trust_default: TrustDefault = "medium",
     space: Space | Sequence[Configuration] | None = None,
+    resolution: float | None = None,
     seed: int = 0,
 ) -> Suggestion:
     """Answer for one task and student size: what to start from, what tuning would buy, what to try, whether to stop.
@@ -74,6 +77,8 @@ def suggest(
     space : Space or sequence of Configuration, optional
         Configurations that may be suggested; the first of a sequence is the default. By default those of the history
         (of the default space if it is empty).
+    resolution : float, optional
+        Points that one validation row is: forecasts are whole multiples of it, and what is less is not tuned for.
     seed : int
         Seed of the draws: same history, arguments and seed, same bytes.
 
@@ -91,6 +96,8 @@ def suggest(
         A history in fractions, or of tasks that turn different knobs.
     """
     _check(student, seed)
+    if resolution is not None:
+        number("resolution", resolution, 0, 100, open_low=True)
     terms = Terms(
         budget=budget, hours=hours, trial_price=trial_price, hour_price=hour_price, trust_default=trust_default
     )
@@ -102,20 +109,25 @@ def suggest(
         ready = terms.at_least(cost, table.configs[0], table.n_candidates)
         belief, audited = learn(table, rng)
         found = answer(table, belief, ready, rng, leave_z(terms.trust_default))
-    chosen, gains = found.chosen, found.gains
+    chosen, gains = found.chosen, resolved(found.gains, resolution)
     proposed = tuple(
-        NextTrial(config=table.configs[config], worth=round(float(value), 4) + 0.0)
+        NextTrial(config=table.configs[config], worth=worth(round(float(value), 4) + 0.0, resolution))
         for config, value in zip(found.order, found.worth, strict=True)
     )
     upcoming = proposed[: terms.n_next(cost, [trial.config for trial in proposed])]
     price = terms.price(cost, table.configs[chosen])
     stop, reason = True, terms.nothing_fits(cost, proposed[0].config)
     if upcoming:
-        within = gains if terms.hours is None else _within(gains, len(upcoming))
-        stop, reason = _verdict(upcoming, within, price)
+        stop, reason = _verdict(upcoming, _reached(gains, terms, upcoming), price)
+        unseen, _ = (
+            (stop, "") if resolution is None else _verdict(upcoming, _reached(found.gains, terms, upcoming), price)
+        )
+        if stop and not unseen:
+            reason = f"stop: {_unseen(resolution)}"
     effect = _effect(found.net_C[chosen], found.sd_C[chosen])
     evidence = gather(table, chosen, *effect, audited.widen, len(found.order))
     evidence["price"] = price
+    evidence["resolution"] = resolution
     evidence["cost"] = summary(cost, table.configs[chosen], [trial.config for trial in upcoming])
     return Suggestion(
         task=features.task,
@@ -148,6 +160,18 @@ def _check(student: str, seed: int) -> None:
         raise BadArgument(f"seed must be a whole number of at least 0, got {seed!r}")
     if not isinstance(student, str) or not student:
         raise BadArgument(f"student must be a name, got {student!r}")
+
+
+def _reached(gains: Sequence[Gain], terms: Terms, upcoming: Sequence[NextTrial]) -> Sequence[Gain]:
+    """Gains that the budget can reach."""
+    return gains if terms.hours is None else _within(gains, len(upcoming))
+
+
+def _unseen(resolution: float | None) -> str:
+    return (
+        f"further trials are expected to bring less than {resolution:.1f} points, which is one row of the validation "
+        "split: it cannot show what they gain; add validation rows and ask again"
+    )
 
 
 def _within(gains: Sequence[Gain], n_trials: int) -> tuple[Gain, ...]:

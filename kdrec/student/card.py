@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Final
 
+from kdrec.metrics import Grade
 from kdrec.student.examination import Examination
 from kdrec.student.facts import Facts
 from kdrec.student.passes import LARGE, Speed
@@ -77,9 +78,16 @@ def card(results: Results, *, examples: Split | None = None) -> str:
 def _quality(results: Results) -> str:
     facts, exam = results.facts, results.examination
     chosen = [trial for trial in results.trials if trial.seed == facts.seed]
+    n_test = results.rows.get("test", 0)
     rows = [
-        ("teacher", f"{exam.teacher.score:.2f}", "-", f"{exam.teacher.loss:.4f}", f"{exam.teacher.ece:.4f}"),
-        ("**this student**", f"{exam.student.score:.2f}", "-", f"{exam.student.loss:.4f}", f"{exam.student.ece:.4f}"),
+        ("teacher", _with_interval(exam.teacher, n_test), "-", f"{exam.teacher.loss:.4f}", f"{exam.teacher.ece:.4f}"),
+        (
+            "**this student**",
+            _with_interval(exam.student, n_test),
+            "-",
+            f"{exam.student.loss:.4f}",
+            f"{exam.student.ece:.4f}",
+        ),
         (f"its configuration, {_seeds(results.trials)}", *_over(results.trials), "-", "-"),
         (f"labels only (alpha = 0), {_seeds(results.baseline)}", *_over(results.baseline), "-", "-"),
     ]
@@ -89,9 +97,18 @@ def _quality(results: Results) -> str:
     return (
         f"## How good it is\n\n{table}\n\n"
         f"{gain} It agrees with its teacher on {exam.agreement:.1f} % of {exam.unit}, right or wrong. Seed {facts.seed}"
-        f"{kept}: validation {facts.val_score:.2f}. The test split took part in no choice. ECE is the calibration "
+        f"{kept}: validation {facts.val_score:.2f}. The test split took part in no choice; "
+        f"in brackets is the 95 % interval of a score over other {n_test:,} rows of its kind. ECE is the calibration "
         "error, 0 to 1: how far confidence is from the share that is right."
     )
+
+
+def _with_interval(grade: Grade, n_rows: int) -> str:
+    """A score and its 95 % interval over other rows; of a score without any spread, by the rule of three."""
+    if grade.score_se is None:
+        return f"{grade.score:.2f}"
+    half = 1.96 * grade.score_se if grade.score_se > 0 else 300 / max(n_rows, 1)
+    return f"{grade.score:.2f} ({max(0.0, grade.score - half):.1f} to {min(100.0, grade.score + half):.1f})"
 
 
 def _gain(results: Results) -> str:

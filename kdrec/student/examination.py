@@ -72,7 +72,7 @@ def examine(task: Task, encoded: Encoded, student: Logits, teacher: Logits, *, m
     may_be_none : bool
         Whether a question may have no answer.
     """
-    split, grade = task.test, grader(task, task.test, encoded)
+    split, grade = task.test, grader(task, task.test, encoded, with_error=True)
     if task.family == "qa":
         said, taught = (best_answers(logits, split, encoded, may_be_none=may_be_none) for logits in (student, teacher))
         alike = np.array([a == b for a, b in zip(said, taught, strict=True)])

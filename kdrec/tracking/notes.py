@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Final
 
 from kdrec.errors import spelled
+from kdrec.resolution import tied
 from kdrec.types import (
     Candidate,
     Configuration,
@@ -219,7 +220,9 @@ def closing_note(
     for trial in trials:
         by_config.setdefault(trial.config, []).append(trial)
     chosen = by_config.get(best, [])
-    title = "Suggested" if decisions else "Best on validation"
+    equal = len(tied(trials, best))
+    crowned = f"Tied on validation with {equal} other{'s' if equal > 1 else ''}" if equal else "Best on validation"
+    title = "Suggested" if decisions else crowned
     answer = f"**{title}: {escaped(best.label())}**, " + ", ".join(
         f"{words} {_mean(chosen, name)}" for words, name in (("validation", "val_score"), ("test", "test_score"))
     )

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from kdrec import autotune
 from kdrec.training import Training
 from kdrec.trial.one import Place, run_trial
 from kdrec.types import BASELINE_CONFIG, KDConfig, Trial
-
-FEW_ROWS: Final = 50
-"""Validation rows below which one of them is more than two points."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,14 +101,4 @@ def _sizes(place: Place, config: KDConfig) -> autotune.Sizes:
     return autotune.Sizes(
         steps_per_epoch=-(-len(place.bench.learnt(config)) // wanted.batch_size),
         n_validation=len(place.bench.task.validation),
-    )
-
-
-def cannot_tell(n_validation: int) -> str | None:
-    """A sentence where the validation split is too small to show whether a training has ended."""
-    if n_validation >= FEW_ROWS:
-        return None
-    return (
-        f"the validation split has {n_validation} rows, one of which is {100 / max(1, n_validation):.1f} points: it "
-        "cannot tell when training is done; add rows, or give learning_rate and epochs"
     )

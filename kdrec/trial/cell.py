@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from kdrec import catalog, encoder, history, sources
 from kdrec.autotune import bound_by_budget, expected_evaluations
 from kdrec.home import Home
+from kdrec.resolution import cannot_show, cannot_tell
 from kdrec.search import STRATEGIES, Proposal, Propose, SearchStep
 from kdrec.space import check_one_space, told
 from kdrec.studies import Cell, Study
@@ -16,7 +17,7 @@ from kdrec.trace import is_guarded
 from kdrec.tracking import Store, cell_note, closing_note, warned
 from kdrec.trial.advice import Adviser, decision
 from kdrec.trial.bench import Bench
-from kdrec.trial.calibrate import Calibrated, calibrate, cannot_tell
+from kdrec.trial.calibrate import Calibrated, calibrate
 from kdrec.trial.one import Place, run_trial
 from kdrec.trial.ranks import Ranks
 from kdrec.types import BASELINE_CONFIG, TEACHERS, Candidate, Decision, KDConfig, Suggestion, Training, Trial
@@ -159,6 +160,8 @@ class _Runner:
         self.decisions: list[Decision] = []
         self.done, self.expected = 0, self._guess()
         self.calibrated = Calibrated(training=wanted.resolved(learning_rate=1.0))
+        if unsure := cannot_show(len(bench.task.validation)):
+            self._tell(unsure, notice=True)
         if wanted.is_auto:
             self._open(f"The training of {student.name} is being calibrated.", known=False)
             self.calibrated = self._calibrate()

@@ -274,3 +274,12 @@ def test_time_in_which_no_processor_worked_on_a_pass_is_waiting() -> None:
     assert speeds([asleep], split, 0).waited > 0.7
     assert speeds([asleep], split, 0).is_busy
     assert speeds([at_work], split, 0).waited < speeds([asleep], split, 0).waited
+
+
+def test_scores_of_the_card_have_the_interval_of_so_many_rows() -> None:
+    """3 of 4 right: 75 ± 1.96 * sqrt(75 * 25 / 4), cut at 100; 4 of 4 right: by the rule of three, 300 / 4 points."""
+    text = card(results())
+    low = 75 - 1.96 * np.sqrt(75 * 25 / 4)
+    assert f"| **this student** | 75.00 ({low:.1f} to 100.0) | - |" in text
+    assert "| teacher | 100.00 (25.0 to 100.0) | - |" in text
+    assert "in brackets is the 95 % interval of a score over other 4 rows of its kind" in text
