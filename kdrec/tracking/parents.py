@@ -16,6 +16,7 @@ from kdrec.tracking.runs import (
     CELL,
     FINGERPRINT,
     NOTE,
+    SCHEMA,
     STATUS,
     base_tags,
     key_of,
@@ -47,7 +48,8 @@ def open_cell(
         run_id = str(run.info.run_id)
         held = run.data.tags
         if _is_finished(run) and all(held.get(tag, value) == value for tag, value in known_nouns.items()):
-            if more := {tag: value for tag, value in known_nouns.items() if tag not in held}:
+            words = {SCHEMA: tags[SCHEMA], **known_nouns}
+            if more := {tag: value for tag, value in words.items() if held.get(tag) != value}:
                 ledger.write(run_id, tags=more)  # an earlier version did not say it
             return run_id
         ledger.reopen(run_id)
