@@ -82,6 +82,7 @@ def test_a_calibration_is_made_once_held_over_all_knobs_and_is_no_history(settin
     assert len(trainings) == 2
     assert len(set(trainings)) == 1, "one training for all knobs"
     assert '"n_steps": 40' in trainings[0]
+    assert all(one.still_improving for one in result.trials), "twice 40 steps are more than the budget allows"
 
     history.sync(home, Store.open(home).trials)
     assert {one.fingerprint for one in history.load(home)} == {one.fingerprint for one in result.trials}

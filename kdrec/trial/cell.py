@@ -165,7 +165,12 @@ class _Runner:
         if wanted.is_auto:
             self._open(f"The training of {student.name} is being calibrated.", known=False)
             self.calibrated = self._calibrate()
-            self.place = replace(self.place, training=self.calibrated.training)
+            tried = self.calibrated.found if not wanted.has_length else None
+            self.place = replace(
+                self.place,
+                training=self.calibrated.training,
+                still_improving=None if tried is None else tried.still_improving,
+            )
         self.note = self._note()
         self._open(self.note)
 

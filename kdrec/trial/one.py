@@ -51,6 +51,8 @@ class Place(Seat):
     store: Store
     experiment_id: str
     parent_run_id: str
+    still_improving: bool | None = None
+    """Whether twice as many steps would help, where a calibration tried; else each trial's own curve is looked at."""
 
 
 def fingerprint(
@@ -183,6 +185,8 @@ def _new_trial(place: Place, config: KDConfig, order: _Order, identity: str) -> 
             place.store.finish_trial(run_id, replace(blank, seconds=time.monotonic() - started))
         raise
     outcome = replace(outcome, trial=replace(outcome.trial, seconds=time.monotonic() - started))
+    if order.kind == "trial" and place.still_improving is not None and outcome.trial.status == "completed":
+        outcome = replace(outcome, trial=replace(outcome.trial, still_improving=place.still_improving))
     with suppress(KdrecError):  # on a full disk the store may still take it
         outbox.keep(place.bench.home, outcome)
     if order.keep and outcome.trial.status == "completed":
