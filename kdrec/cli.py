@@ -193,9 +193,7 @@ def _handed_over(
     if like is not None:
         handover.write(handover.study_of(answer, path.stem, past, own=own, like=Study.load(like)), path)
         return answer
-    own_trials = any((t.task, t.student) == (answer.task, answer.student) and not t.is_shipped for t in past)
-    cells = question.cells_made(answer.task, answer.student, home) if own_trials else ()
-    basis = handover.basis_of(answer, past, cells)
+    basis = handover.basis_of(answer, past, question.cells_made(answer.task, answer.student, past, home))
     made = handover.study_of(answer, path.stem, past, own=own, basis=basis)
     told = handover.experiment_note(made, basis)
     handover.write(made, path, [told])

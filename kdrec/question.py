@@ -245,8 +245,10 @@ def notes_on_transfer(asked: TaskFeatures) -> list[str]:
     ]
 
 
-def cells_made(task: str, student: str, home: Home) -> tuple[CellMade, ...]:
-    """How the trials of a cell were made, as far as the home's store tells; nothing where there is none to ask."""
+def cells_made(task: str, student: str, past: History, home: Home) -> tuple[CellMade, ...]:
+    """How one's own trials of a cell were made, as far as the home's store tells; nothing where there are none."""
+    if all(trial.is_shipped for trial in past if (trial.task, trial.student) == (task, student)):
+        return ()
     from kdrec.tracking import Store
 
     try:
