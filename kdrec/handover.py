@@ -70,7 +70,7 @@ def experiment_note(study: Study, basis: Basis | None) -> str:
         return basis.told
     return (
         f"the study handed over takes all rows of {study.tasks[0]} and calibrates teacher and students anew, because "
-        "nothing tells how the trials behind this answer were made: it is another experiment than the answer's; its "
+        "no trials of this very task tell how they were made: it is another experiment than the answer's; its "
         "scores and seconds may differ (--like STUDY.toml gives it rows and training)"
     )
 
