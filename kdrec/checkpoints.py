@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from kdrec.sources import atomic_write
+from kdrec.sources import atomic_write, remove
 
 SAVE_EVERY_SECONDS = 30.0
 """A run shorter than this is cheaper to repeat than to save."""
@@ -90,7 +90,7 @@ class Checkpoint:
         tensors = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
         header = {"groups": json.dumps(optimizer["param_groups"]), "progress": json.dumps(progress)}
         header["sha256"] = _hash(header, tensors)
-        atomic_write(self.path, save(tensors, metadata=header))
+        atomic_write(self.path, save(tensors, metadata=header), over_folder=True)
         self._last = time.monotonic()
 
     def load(self) -> State | None:
@@ -104,14 +104,14 @@ class Checkpoint:
             if header.pop("sha256") != _hash(header, tensors):
                 raise ValueError("content and recorded hash differ")
             return _state(header, tensors)
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError):
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError):
             self.clear()
             return None
 
     def clear(self) -> None:
         """Forget the saved state."""
         if self.path is not None:
-            self.path.unlink(missing_ok=True)
+            remove(self.path)
 
 
 def _hash(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> str:

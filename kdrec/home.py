@@ -42,6 +42,8 @@ def _decodes() -> bool:
     """Whether the SQLAlchemy that is installed reads the path of a URI as encoded."""
     return [int(part) for part in version("sqlalchemy").split(".")[:2]] >= [2, 1]
 
+from kdrec.errors import KdrecError
+
 
 @dataclass(frozen=True)
 class Home:
@@ -72,12 +74,15 @@ class Home:
         return cls(root=path, tracking_uri=uri or sqlite_uri(path / "mlflow.db"), shared=shared)
 
     def folder(self, *parts: str) -> Path:
-        """A folder below the root, created with access for its owner only."""
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """A folder below the root, created with access for its owner only; refused where a file is in its place."""
         path = self.root
-        for part in parts:
-            path = path / part
-            path.mkdir(exist_ok=True, mode=0o700)  # one by one: parents=True gives those in between the usual mode
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for part in parts:
+                path = path / part
+                path.mkdir(exist_ok=True, mode=0o700)  # one by one: parents=True gives those in between the usual mode
+        except (FileExistsError, NotADirectoryError):
+            raise KdrecError(f"{path} must be a folder of the kdrec home, and a file is there; move it away") from None
         return path
 
     @property

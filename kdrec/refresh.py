@@ -112,9 +112,14 @@ def advise(study: studies.Study, cells: Mapping[studies.Cell, str], home: Home) 
         lines.append(Line.of(answer, n_trials[cell]))
     question.sync(home, always=True)
     made = Bulletin(history=state, version=kdrec.__version__, lines=tuple(lines))
-    text = json.dumps(made.to_dict())
-    atomic_write(place, f"{_word(text)}\n{text}".encode())
+    _keep(place, made)
     return made
+
+
+def _keep(place: Path, made: Bulletin) -> None:
+    """Write answers under a hash of their text."""
+    text = json.dumps(made.to_dict())
+    atomic_write(place, f"{_word(text)}\n{text}".encode(), over_folder=True)
 
 
 def _remembered(place: Path) -> Bulletin | None:
@@ -122,7 +127,7 @@ def _remembered(place: Path) -> Bulletin | None:
     try:
         sha256, _, text = place.read_text(encoding="utf-8").partition("\n")
         return Bulletin.from_dict(json.loads(text)) if sha256 == _word(text) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

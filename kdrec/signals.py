@@ -95,8 +95,8 @@ class TeacherSignal:
         if self.counts_N is not None:
             tensors["counts"] = self.counts_N
         made_by = {"checkpoint": checkpoint} if checkpoint else {}
-        content = _content_hash([self.key, checkpoint], *tensors.values())
-        atomic_write(path, save(tensors, metadata={"key": self.key, "sha256": content, **made_by}))
+        sha256 = _content_hash([self.key, checkpoint], *tensors.values())
+        atomic_write(path, save(tensors, metadata={"key": self.key, "sha256": sha256, **made_by}), over_folder=True)
 
     @classmethod
     def load(cls, path: Path, *, key: str) -> Self:

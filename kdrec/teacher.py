@@ -24,7 +24,7 @@ from kdrec import autotune, encoder, engine, schedule
 from kdrec.checkpoints import Checkpoint
 from kdrec.errors import CorruptFile, KdrecError
 from kdrec.signals import TeacherSignal, signal_key
-from kdrec.sources import atomic_write, mark_used
+from kdrec.sources import atomic_write, mark_used, remove
 from kdrec.tasks import grader
 from kdrec.trace import TRACE, Selection, Trace, may_be_chosen, read_trace, select, write_trace
 from kdrec.training import IDENTITY_VERSION, identity_of
@@ -157,7 +157,7 @@ def teacher_signal(
             mark_used(path)
             return found
         except CorruptFile:
-            path.unlink(missing_ok=True)
+            remove(path)
     before_pass()
     reading = split.reading
     signal = TeacherSignal(
@@ -273,7 +273,7 @@ def _run(
 def _keep(classifier: encoder.Classifier, folder: Path) -> str:
     data = save(classifier.full_state(), metadata={"format": "pt"})
     checkpoint = hashlib.sha256(data).hexdigest()
-    atomic_write(folder / f"{checkpoint}.safetensors", data)
+    atomic_write(folder / f"{checkpoint}.safetensors", data, over_folder=True)
     return checkpoint
 
 
@@ -281,4 +281,4 @@ def _keep_only(folder: Path, checkpoints: Collection[str]) -> None:
     """Delete the other weights of a teacher."""
     for path in folder.glob("*.safetensors"):
         if path.stem not in checkpoints:
-            path.unlink(missing_ok=True)
+            remove(path)

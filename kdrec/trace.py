@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from kdrec import autotune
 from kdrec.schedule import still_improving
-from kdrec.sources import atomic_write, sha256_file
+from kdrec.sources import atomic_write, remove, sha256_file
 from kdrec.space import Aliases, aliases_of
 from kdrec.types import TEACHERS, Candidate, FineTuning, TeacherChoice
 
@@ -194,8 +194,8 @@ def read_trace(folder: Path) -> Trace:
     record = recorded_trace(folder)
     for checkpoint in record.wanted():
         path = folder / f"{checkpoint}.safetensors"
-        if not path.exists() or sha256_file(path) != checkpoint:
-            path.unlink(missing_ok=True)
+        if not path.is_file() or sha256_file(path) != checkpoint:
+            remove(path)
             return Trace()
     return record
 
@@ -210,7 +210,7 @@ def write_trace(folder: Path, trace: Trace) -> None:
         "complete": trace.complete,
     }
     record["sha256"] = record_hash(record)
-    atomic_write(folder / TRACE, json.dumps(record, indent=1).encode())
+    atomic_write(folder / TRACE, json.dumps(record, indent=1).encode(), over_folder=True)
 
 
 def record_hash(record: dict[str, Any]) -> str:

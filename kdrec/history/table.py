@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kdrec.errors import BadArgument, CorruptFile, DataError, KdrecError, StoreError
+from kdrec.errors import BadArgument, CorruptFile, DataError, StoreError
 from kdrec.history.columns import COLUMNS, FINISHED, Row, digest_with, hashed, identities, row_of, trials_of
 from kdrec.home import Home
-from kdrec.sources import atomic_write
+from kdrec.sources import atomic_write, put_aside
 from kdrec.space import check_one_space
 from kdrec.types import HISTORY_COLUMNS, SCHEMA_2_COLUMNS, History, Trial
 
@@ -224,12 +224,24 @@ def _append(table: _Table, origin: str, trials: Sequence[Trial]) -> list[Row]:
 
 
 def _write(home: Home, table: _Table) -> None:
-    columns = ", ".join([*(f'"{column.name}" {_SQL_TYPES[column.kind]}' for column in COLUMNS), "knobs TEXT"])
     about = {"store": table.store, "watermark": table.watermark, "marker": table.marker}
     same = table.hashed if len(table.rows) == table.n_stored else None
     about["digest"] = digest_with(same or hashed(table.rows, table.origins), sorted(about.items()))
     if about["digest"] == table.digest:
         return
+    try:
+        data = _with_new_rows(table, about)
+    except (sqlite3.Error, UnicodeDecodeError):
+        if not table.data:
+            raise
+        # Its rows are those of their digest, but pages that only writing touches are damaged: all is written anew.
+        data = _with_new_rows(_Table(table.origins, table.rows), about)
+    atomic_write(home.history_db, data)
+
+
+def _with_new_rows(table: _Table, about: Mapping[str, str]) -> bytes:
+    """The file's bytes with the rows that are not stored in them yet; of all rows where there is no file."""
+    columns = ", ".join([*(f'"{column.name}" {_SQL_TYPES[column.kind]}' for column in COLUMNS), "knobs TEXT"])
     names = ", ".join(["origin", *(f'"{column.name}"' for column in COLUMNS), "knobs"])
     places = ", ".join("?" * (len(COLUMNS) + 2))
     try:
@@ -248,10 +260,9 @@ def _write(home: Home, table: _Table) -> None:
             rows = ((origin, *(row if len(row) > len(COLUMNS) else (*row, None))) for origin, row in new)
             database.executemany(f"INSERT INTO trials ({names}) VALUES ({places})", rows)
             database.execute("COMMIT")
-            data = database.serialize()
+            return database.serialize()
     except OverflowError:
         raise BadArgument("a whole number of a history must be below 2**63") from None
-    atomic_write(home.history_db, data)
 
 
 @contextmanager
@@ -259,6 +270,8 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """The database in a file, as it was when read and in today's form; refused when it is none, or of a newer form."""
     try:
         data = path.read_bytes()
+    except IsADirectoryError:
+        raise _damaged(path) from None
     except OSError as error:
         raise StoreError(f"the history file {path} cannot be read: {error.strerror}") from None
     if not data.startswith(b"SQLite format 3\0"):
@@ -329,10 +342,7 @@ def _read_or_put_aside(path: Path) -> _Table:
     try:
         return _read(path)
     except CorruptFile:
-        try:
-            os.replace(path, path.with_suffix(".damaged"))
-        except OSError as error:
-            raise KdrecError(f"the damaged history file {path} cannot be put aside: {error.strerror}") from None
+        put_aside(path, path.with_suffix(".damaged").name)
         return _Table()
 
 

@@ -26,6 +26,8 @@ from kdrec.sources.files import (
     atomic_write,
     is_temporary,
     mark_used,
+    put_aside,
+    remove,
     sha256_file,
     tree_sha256,
 )
@@ -39,6 +41,8 @@ __all__ = [
     "atomic_write",
     "is_temporary",
     "mark_used",
+    "put_aside",
+    "remove",
     "resolve",
     "sha256_file",
     "tree_sha256",

@@ -69,7 +69,7 @@ def digest_of(files: Mapping[str, str]) -> str:
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def atomic_write(path: Path, data: bytes) -> None:
+def atomic_write(path: Path, data: bytes, *, over_folder: bool = False) -> None:
     """Write `data` to `path` wholly or not at all.
 
     Parameters
@@ -78,18 +78,20 @@ def atomic_write(path: Path, data: bytes) -> None:
         Destination in an existing folder; an existing file is replaced.
     data : bytes
         Its whole new content.
+    over_folder : bool
+        Whether a folder in the place of the file is put aside: for files of a home, and never for those a user names.
 
     Raises
     ------
     KdrecError
         When the file cannot be written, for example on a full disk; the old content, if any, is still there.
     """
-    with atomic_path(path) as temporary, temporary.open("xb") as stream:
+    with atomic_path(path, over_folder=over_folder) as temporary, temporary.open("xb") as stream:
         stream.write(data)
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, over_folder: bool = False) -> Iterator[Path]:
     """Lend a temporary path beside `path`; the file written there takes its place when the block ends well.
 
     For writers that want a path of their own, as safetensors does. Raises as `atomic_write` does.
@@ -99,6 +101,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             _flush(temporary)
+            if over_folder and path.is_dir():
+                put_aside(path)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -126,6 +130,36 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         finally:
             for leftover in (temporary, old):
                 shutil.rmtree(leftover, ignore_errors=True)
+
+
+def put_aside(path: Path, name: str | None = None) -> Path:
+    """Move what is damaged out of the way, to `name` beside it (default: with `.damaged` appended).
+
+    A file takes the place of an older one of that name; a folder, whose content may be dear to someone, takes no place.
+
+    Raises
+    ------
+    KdrecError
+        When the system refuses.
+    """
+    aside = path.with_name(name or f"{path.name}.damaged")
+    first, n = aside, 1
+    while aside.is_dir() or (path.is_dir() and aside.exists()):
+        n += 1
+        aside = first.with_name(f"{first.name}-{n}")
+    try:
+        os.replace(path, aside)
+    except OSError as error:
+        raise KdrecError(f"the damaged {path} cannot be put aside: {error.strerror}") from None
+    return aside
+
+
+def remove(path: Path) -> None:
+    """Remove a file of a home, if it is there; a folder in its place is put aside."""
+    if path.is_dir() and not path.is_symlink():
+        put_aside(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def mark_used(path: Path) -> None:

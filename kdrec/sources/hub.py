@@ -107,7 +107,7 @@ def _snapshot(wanted: HubReference, home: Home) -> Path:
         if known is None:
             folder = _download(wanted, wanted.revision)
             content = {"source": str(wanted), "commit": folder.name, "files": _usable(folder, wanted)}
-            atomic_write(record, json.dumps(content, indent=1, sort_keys=True).encode())
+            atomic_write(record, json.dumps(content, indent=1, sort_keys=True).encode(), over_folder=True)
             return folder
         folder = _download(wanted, known["commit"], again=True)
         if not _is_whole(folder, known):

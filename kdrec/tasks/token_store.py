@@ -51,7 +51,7 @@ def write(path: Path, encoded: Encoded) -> None:
     header = json.dumps({**facts, "arrays": table}).encode()
     header += b" " * (-(_HASH + 8 + len(header)) % ALIGNMENT)
     body = len(header).to_bytes(8, "little") + header + b"".join(blobs)
-    atomic_write(path, hashlib.sha256(body).digest() + body)
+    atomic_write(path, hashlib.sha256(body).digest() + body, over_folder=True)
 
 
 def read(path: Path, key: str) -> Encoded:
@@ -64,8 +64,8 @@ def read(path: Path, key: str) -> Encoded:
     CorruptFile
         When the content does not match its hash, was written under another key, or is not of the form above.
     """
-    if path.stat().st_size <= _HASH + 8:
-        raise CorruptFile(f"{path} is too short to be a token file")
+    if path.stat().st_size <= _HASH + 8 or path.is_dir():
+        raise CorruptFile(f"{path} is a folder, or too short to be a token file")
     raw = np.memmap(path, dtype=np.uint8, mode="r")
     if hashlib.sha256(raw[_HASH:].data).digest() != raw[:_HASH].tobytes():
         raise CorruptFile(f"{path} does not match its recorded hash")

@@ -70,7 +70,7 @@ def last_bulletin(ledger: Ledger) -> Bulletin | None:
         text = Path(ledger.client.download_artifacts(run_id, TABLE, folder)).read_text(encoding="utf-8")
     try:
         return Bulletin.from_dict(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise StoreError(f"the artifact {TABLE} of run {run_id} is damaged; delete the run to go on") from None
 
 

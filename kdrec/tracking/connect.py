@@ -21,7 +21,7 @@ from kdrec.errors import StoreError, StoreUnreachable, redacted
 from kdrec.home import Home, sqlite_uri
 from kdrec.loopback import ask_directly, open_url
 from kdrec.sources import atomic_path
-from kdrec.tracking.tables import refuse_other_tables
+from kdrec.tracking.tables import refuse_other_tables, revision_of
 
 T = TypeVar("T")
 
@@ -143,6 +143,8 @@ def _prepare(home: Home) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file or home.root / 'store'}.lock"), _quiet():
         if file is not None and not (file.exists() and file.stat().st_size):
+            if file.exists():
+                _refuse_emptied(file, home)
             _make_file(file, home.artifacts)
         engine = sqlalchemy.create_engine(
             home.tracking_uri, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT"
@@ -151,7 +153,22 @@ def _prepare(home: Home) -> None:
             if engine.dialect.name == "postgresql":  # until the connection ends, in whatever way
                 connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_lock(_PREPARING)))
             refuse_other_tables(connection, redacted(home.tracking_uri))
+            if file is not None and revision_of(connection)[0] == "none":
+                _refuse_emptied(file, home)
             SqlAlchemyStore(home.tracking_uri, home.artifacts.as_uri())
+
+
+def _refuse_emptied(file: Path, home: Home) -> None:
+    """Refuse a store's file that holds nothing where a history, or artifacts, were made from its runs.
+
+    kdrec never leaves such a file, so it was emptied; with a new store in its place every trial would be made again.
+    """
+    known = [path.name for path in (home.history_db, home.artifacts) if path.exists()]
+    if known:
+        raise StoreError(
+            f"the tracking store {file} is empty, and {' and '.join(known)} beside it in {home.root} tell of its runs: "
+            "put a copy of it in its place, or delete it to begin anew"
+        )
 
 
 def _make_file(file: Path, artifacts: Path) -> None:

@@ -88,5 +88,5 @@ def _read(ledger: Ledger, run_id: str) -> set[str] | None:
         text = Path(ledger.client.download_artifacts(run_id, PINNED, folder)).read_text(encoding="utf-8")
     try:
         return set(json.loads(text))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise StoreError(f"the artifact {PINNED} of run {run_id} is damaged; delete it to go on") from None

@@ -69,7 +69,7 @@ def made(ledger: Ledger, experiments: Sequence[str]) -> Made:
             curves=_curves(ledger, trials),
             wall_hours=(max(ends) - min(starts)) / 3_600_000 if ends and starts else 0.0,
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(f"the runs of a cell or a teacher cannot be read ({error!s:.120})") from None
 
 

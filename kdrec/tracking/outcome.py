@@ -158,4 +158,7 @@ def _artifact(ledger: Ledger, run_id: str, name: str) -> Any:
         if name not in [item.path for item in ledger.client.list_artifacts(run_id)]:
             return None
         text = Path(ledger.client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
-    return json.loads(text)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise StoreError(f"the artifact {name} of run {run_id} is damaged; delete it in MLflow to go on") from None

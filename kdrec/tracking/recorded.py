@@ -80,6 +80,6 @@ def _measures(tags: Mapping[str, str]) -> Measures | None:
     try:
         features = json.loads(tags[FEATURES])
         score, loss, ece = (float(features[name]) for name in _NAMES)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, RecursionError):
         return None
     return score, loss, ece

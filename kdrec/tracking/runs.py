@@ -110,6 +110,7 @@ def trial_of(run: Any) -> Trial:
     check_schema(tags.get(SCHEMA), f"run {run.info.run_id}")
     try:
         result = json.loads(tags[RESULT])
+        _refuse_contradiction(result, run.data.metrics)
         if tags[SCHEMA] == "1":
             result |= _trained_before(tags)
         return Trial(
@@ -122,10 +123,18 @@ def trial_of(run: Any) -> Trial:
             run_id=run.info.run_id,
             fingerprint=tags[FINGERPRINT],
         )
-    except (KeyError, ValueError, TypeError, AttributeError, KdrecError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError, KdrecError) as error:
         raise StoreError(
             f"run {run.info.run_id} cannot be read as a trial ({error!s:.120}); delete it in MLflow to go on"
         ) from None
+
+
+def _refuse_contradiction(result: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    """Refuse a result that is not what MLflow's own metrics of the run say: one of the two was changed since."""
+    for name in RESULTS:
+        told, shown = result.get(name), metrics.get(name)
+        if told is not None and shown is not None and not math.isclose(told, shown, rel_tol=1e-9, abs_tol=1e-12):
+            raise ValueError(f"its tag {RESULT} says {name} {told:.15g}, and its metric says {shown:.15g}")
 
 
 def _trained_before(tags: Mapping[str, str]) -> dict[str, Any]:

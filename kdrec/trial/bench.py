@@ -51,8 +51,8 @@ def lock(home: Home, name: str) -> FileLock:
 class Bench:
     """Everything that the trials of one task and one teacher share; each part is made when first asked for, once.
 
-    `say` is told what is amiss with the shelf of the home. `ranks` are the processes that train together, this one
-    leading; by default it is alone.
+    `say` is told what is amiss with the shelf of the home, and with what is kept in it. `ranks` are the processes that
+    train together, this one leading; by default it is alone.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Bench:
         say: Callable[[str], object] = lambda sentence: None,
         ranks: Ranks | None = None,
     ) -> None:
-        self.study, self.home, self.ranks = study, home, ranks or Ranks()
+        self.study, self.home, self.ranks, self.say = study, home, ranks or Ranks(), say
         self.teacher_card: ModelCard = catalog.card(teacher)
         self.teacher_training = study.teacher_for(task_name)
         if self.max_length > self.teacher_card.max_length:

@@ -110,7 +110,7 @@ def run_trial(
     with lock(bench.home, identity):
         found = place.store.find(identity, kind)
         if not found:
-            kept = outbox.kept(bench.home, identity)
+            kept = outbox.kept(bench.home, identity, bench.say)
             found = _recorded(place, order, kept) if kept else _new_trial(place, config, order, identity)
         outbox.forget(bench.home, identity)
         if found.task != bench.task.name and kind == "trial":

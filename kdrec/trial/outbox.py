@@ -2,19 +2,23 @@
 
 A store that is away when a trial ends then costs a wait, and at worst a second start of the study, never the training.
 One file a trial, named by its fingerprint; whoever holds the trial's lock reads and removes it. It holds numbers and
-names only, and what is damaged or of another trial counts as not kept: the trial is made anew.
+names only, under a SHA-256 of them all. What is damaged or of another trial is put aside, and the trial is made anew;
+so is a file of an older kdrec, which has no hash: its numbers would become evidence, and nothing could tell whether
+they are those that were measured.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from kdrec.errors import KdrecError
 from kdrec.home import Home
-from kdrec.sources import atomic_write
+from kdrec.sources import atomic_write, put_aside, remove
+from kdrec.trace import record_hash
 from kdrec.types import Trial
 
 FOLDER: Final = "outbox"
@@ -36,26 +40,43 @@ def keep(home: Home, outcome: Outcome) -> None:
     KdrecError
         When the file cannot be written, for example on a full disk.
     """
-    content = {"trial": outcome.trial.to_row(), "measured": outcome.measured}
-    atomic_write(_path(home, outcome.trial.fingerprint), json.dumps(content, allow_nan=False).encode())
+    content: dict[str, Any] = {"trial": outcome.trial.to_row(), "measured": outcome.measured}
+    content["sha256"] = record_hash(content)
+    path = _path(home, outcome.trial.fingerprint)
+    atomic_write(path, json.dumps(content, allow_nan=False).encode(), over_folder=True)
 
 
-def kept(home: Home, fingerprint: str) -> Outcome | None:
-    """The outcome of a trial that was not sent, or None."""
+def kept(home: Home, fingerprint: str, say: Callable[[str], object] = lambda sentence: None) -> Outcome | None:
+    """The outcome of a trial that was not sent, or None; `say` is told of one that cannot be believed."""
+    path = _path(home, fingerprint)
     try:
-        content = json.loads(_path(home, fingerprint).read_bytes())
-        trial = Trial.from_row(content["trial"])
-        measured = tuple((str(name), float(value), int(step)) for name, value, step in content["measured"])
+        return _checked(path.read_bytes(), fingerprint)
     except FileNotFoundError:
         return None
-    except (KdrecError, ValueError, TypeError, KeyError, AttributeError):
-        return None
-    return Outcome(trial=trial, measured=measured) if trial.fingerprint == fingerprint else None
+    except (OSError, KdrecError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        aside = put_aside(path)
+    say(
+        f"what {FOLDER}/{path.name} kept of a trained trial is not as it was written (an older kdrec wrote no hash), "
+        f"so it is put aside as {aside.name} and the trial is trained again"
+    )
+    return None
+
+
+def _checked(data: bytes, fingerprint: str) -> Outcome:
+    """The outcome in a file; anything amiss is one of the errors caught above."""
+    content: dict[str, Any] = json.loads(data)
+    if content.pop("sha256") != record_hash(content):
+        raise ValueError("content and recorded hash differ")
+    trial = Trial.from_row(content["trial"])
+    if trial.fingerprint != fingerprint:
+        raise ValueError("it is of another trial")
+    measured = tuple((str(name), float(value), int(step)) for name, value, step in content["measured"])
+    return Outcome(trial=trial, measured=measured)
 
 
 def forget(home: Home, fingerprint: str) -> None:
     """Remove an outcome that the store holds."""
-    _path(home, fingerprint).unlink(missing_ok=True)
+    remove(_path(home, fingerprint))
 
 
 def _path(home: Home, fingerprint: str) -> Path:

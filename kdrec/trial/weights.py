@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from kdrec.home import Home
-from kdrec.sources import atomic_write, mark_used
+from kdrec.sources import atomic_write, mark_used, remove
 from kdrec.types import Trial
 
 FOLDER: Final = "students"
@@ -30,7 +30,7 @@ def keep(home: Home, trial: Trial, state: State) -> None:
     """Write the weights of a trained student, in place of any of the same trial."""
     words = {"trial": trial.fingerprint, "scores": json.dumps({name: getattr(trial, name) for name in SCORES})}
     content = save(state, metadata={"format": "pt", **words, "sha256": _content_hash(words, state)})
-    atomic_write(_path(home, trial.fingerprint), content)
+    atomic_write(_path(home, trial.fingerprint), content, over_folder=True)
 
 
 def kept(home: Home, fingerprint: str) -> tuple[dict[str, float | None], State] | None:
@@ -45,7 +45,7 @@ def kept(home: Home, fingerprint: str) -> tuple[dict[str, float | None], State] 
         if recorded != _content_hash(words, state) or words["trial"] != fingerprint:
             return None
         scores = json.loads(words["scores"])
-    except (OSError, SafetensorError, KeyError, ValueError):
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RecursionError):
         return None
     mark_used(path)
     return {name: scores[name] for name in SCORES}, state
@@ -53,7 +53,7 @@ def kept(home: Home, fingerprint: str) -> tuple[dict[str, float | None], State] 
 
 def forget(home: Home, fingerprint: str) -> None:
     """Remove the weights of a trial that another one beat."""
-    _path(home, fingerprint).unlink(missing_ok=True)
+    remove(_path(home, fingerprint))
 
 
 def _path(home: Home, fingerprint: str) -> Path:
