@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from kdrec.metrics import Grader
 from kdrec.objective import LossSums, kd_loss
 from kdrec.schedule import Ending, Schedule, least_gain
 from kdrec.signals import TeacherSignal
+from kdrec.stopwatch import Stopwatch
 from kdrec.types import UNLABELLED, Encoded, Ints, KDConfig, Training
 
 LOG_EVERY = 10
@@ -74,6 +74,7 @@ class Diverged:
     step: int
     epoch: float
     reason: str
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,10 +146,9 @@ def fit(
     if config.alpha > 0:
         if lesson.signal is None:
             raise MismatchError(f"alpha = {config.alpha:g} needs a teacher, and the lesson has none")
-        if lesson.signal.logits_RC.shape[1] != lesson.n_classes:
-            raise MismatchError(
-                f"the teacher knows {lesson.signal.logits_RC.shape[1]} classes, the task has {lesson.n_classes}"
-            )
+        n_known = lesson.signal.logits_RC.shape[1]
+        if n_known != lesson.n_classes:
+            raise MismatchError(f"the teacher knows {n_known} classes, the task has {lesson.n_classes}")
     try:
         yield from _Loop(classifier, lesson, config, training, accelerator).run()
     finally:
@@ -164,11 +164,8 @@ class _Loop:
         self.classifier, self.lesson, self.config, self.training = classifier, lesson, config, training
         self.accelerator = accelerator
         self.steps_per_epoch = max(1, -(-len(lesson.train) // training.batch_size))
-        self.schedule = Schedule(
-            training=training,
-            steps_per_epoch=self.steps_per_epoch,
-            least_gain=least_gain(len(lesson.validation)),
-        )
+        gain = least_gain(len(lesson.validation))
+        self.schedule = Schedule(training=training, steps_per_epoch=self.steps_per_epoch, least_gain=gain)
         self.plan = batches.plan(
             lesson.train.lengths_N, training.batch_size, n_steps=self.schedule.most_steps, seed=training.seed
         )
@@ -176,7 +173,7 @@ class _Loop:
             _decay_groups(classifier.model, training.weight_decay), lr=training.learning_rate, fused=True
         )
         self.model, self.optimizer = accelerator.prepare(classifier.model, optimizer)
-        self.step, self.n_tokens, self.seconds = 0, 0, 0.0
+        self.step, self.n_tokens = 0, 0
         self.best: Evaluation | None = None
         self.best_weights: dict[str, torch.Tensor] = {}
         self.sums: list[tuple[torch.Tensor, ...]] = []
@@ -184,11 +181,12 @@ class _Loop:
 
     def run(self) -> Iterator[Event]:
         torch.manual_seed(self.training.seed * 1009 + self.accelerator.process_index)
+        self.watch = Stopwatch()
         self._resume()
-        started = time.monotonic() - self.seconds
         while self.step < self.schedule.last_step:
             self.sums.append(self._optimize(self.plan[self.step]))
             self.step += 1
+            self.watch.lap()
             evaluate = self.schedule.evaluates(self.step)
             if len(self.sums) == LOG_EVERY or evaluate:
                 event = self._report()
@@ -201,7 +199,6 @@ class _Loop:
                 if isinstance(evaluation, Diverged):
                     return
                 self._note(evaluation)
-                self.seconds = time.monotonic() - started
                 self._save()
         assert self.best is not None, "the last step of a plan is always evaluated"
         self.accelerator.unwrap_model(self.model).load_state_dict(self.best_weights)
@@ -210,7 +207,7 @@ class _Loop:
             best=self.best,
             plan_hash=batches.plan_hash(self.plan[: self.step], self.lesson.train.ids_N),
             n_tokens=self.n_tokens,
-            seconds=time.monotonic() - started,
+            seconds=self.watch.lap(),
             ending=self.schedule.ending,
             still_improving=self.schedule.still_improving(self.scores),
         )
@@ -280,7 +277,7 @@ class _Loop:
         self.sums = []
         loss, hard, soft, kl, norm = (float(value) for value in means.double().mean(dim=0))
         if not all(math.isfinite(value) for value in (loss, hard, soft, kl, norm)):
-            return Diverged(step=self.step, epoch=self.epoch, reason=f"training loss {loss}, gradient norm {norm}")
+            return self._diverged(f"training loss {loss}, gradient norm {norm}")
         return Step(
             step=self.step,
             epoch=self.epoch,
@@ -292,10 +289,13 @@ class _Loop:
             learning_rate=self.schedule.learning_rate(self.step - 1),
         )
 
+    def _diverged(self, reason: str) -> Diverged:
+        return Diverged(step=self.step, epoch=self.epoch, reason=reason, seconds=self.watch.lap())
+
     def _evaluate(self) -> Evaluation | Diverged:
         logits_RC = predict(self.model, self.classifier, self.lesson.validation, self.accelerator)
         if not np.isfinite(logits_RC).all():
-            return Diverged(step=self.step, epoch=self.epoch, reason="validation logits are not finite")
+            return self._diverged("validation logits are not finite")
         grade = self.lesson.grade(logits_RC)
         is_best = self.best is None or (grade.score, -grade.loss) > (self.best.score, -self.best.loss)
         event = Evaluation(
@@ -324,7 +324,7 @@ class _Loop:
             progress={
                 "step": self.step,
                 "n_tokens": self.n_tokens,
-                "seconds": self.seconds,
+                "seconds": self.watch.lap(),
                 "best": vars(self.best),
                 "scores": self.scores,
                 "schedule": self.schedule.state(),
@@ -342,7 +342,7 @@ class _Loop:
         self.optimizer.load_state_dict(state.optimizer)
         self.best, self.best_weights = Evaluation(**state.progress["best"]), state.best
         self.step, self.n_tokens = state.progress["step"], state.progress["n_tokens"]
-        self.seconds, self.scores = state.progress["seconds"], state.progress["scores"]
+        self.watch, self.scores = Stopwatch(state.progress["seconds"]), state.progress["scores"]
         self.schedule.restore(state.progress["schedule"])
         if self.accelerator.num_processes == 1:
             state.restore_rng()

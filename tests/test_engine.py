@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from kdrec.engine import Diverged, Evaluation, Event, Finished, Lesson, Step, fi
 from kdrec.errors import MismatchError
 from kdrec.home import Home
 from kdrec.schedule import learning_rate_at
+from kdrec.stopwatch import Stopwatch
 from kdrec.studies import RowLimits
 from kdrec.types import BASELINE_CONFIG, Encoded, Family, KDConfig, Training
 
@@ -84,7 +86,7 @@ def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor], atol: f
 
 
 def without_seconds(events: list[Event]) -> list[Event]:
-    return [dataclasses.replace(e, seconds=0.0) if isinstance(e, Finished) else e for e in events]
+    return [dataclasses.replace(e, seconds=0.0) if isinstance(e, Finished | Diverged) else e for e in events]
 
 
 # What comes out
@@ -283,6 +285,21 @@ def test_a_run_cools_down_from_its_best_weights(folder: Path, monkeypatch: pytes
     assert_equal(best[1], seen[turn][2])
     for _, before, after, _ in seen[:turn] + seen[turn + 1 :]:
         assert_equal(before, after)
+
+
+def test_seconds_are_those_of_all_processes_that_went_on_from_a_checkpoint(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter(range(10_000))
+    monkeypatch.setattr(engine, "Stopwatch", partial(Stopwatch, clock=lambda: float(next(now)), computed=lambda: 0.0))
+    path = tmp_path / "c"
+    undisturbed = trained(folder, checkpoint=Checkpoint(path=tmp_path / "other", every_seconds=0))[0][-1]
+    trained(folder, checkpoint=Checkpoint(path=path, every_seconds=0))  # the last checkpoint stays
+    monkeypatch.setattr(engine, "Stopwatch", lambda seconds=0.0: Stopwatch(seconds, lambda: 0.0, lambda: 0.0))
+    rest = trained(folder, checkpoint=Checkpoint(path=path, every_seconds=0))[0][-1]
+    assert isinstance(undisturbed, Finished)
+    assert isinstance(rest, Finished)
+    assert 0 < rest.seconds < undisturbed.seconds
 
 
 def test_a_damaged_checkpoint_is_not_used(folder: Path, tmp_path: Path):

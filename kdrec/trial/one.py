@@ -17,6 +17,7 @@ from kdrec.errors import KdrecError, StoreError
 from kdrec.home import Home
 from kdrec.signals import TeacherSignal
 from kdrec.space import canonical
+from kdrec.stopwatch import Stopwatch
 from kdrec.studies import Cell
 from kdrec.tasks import grader
 from kdrec.tracking import PAUSES, Store, TrialKind
@@ -184,7 +185,6 @@ def _new_trial(place: Place, config: KDConfig, order: _Order, identity: str) -> 
         with suppress(KdrecError):  # a store that is gone must not hide what went wrong
             place.store.finish_trial(run_id, replace(blank, seconds=time.monotonic() - started))
         raise
-    outcome = replace(outcome, trial=replace(outcome.trial, seconds=time.monotonic() - started))
     if order.kind == "trial" and place.still_improving is not None and outcome.trial.status == "completed":
         outcome = replace(outcome, trial=replace(outcome.trial, still_improving=place.still_improving))
     with suppress(KdrecError):  # on a full disk the store may still take it
@@ -260,7 +260,8 @@ def train(
     Returns
     -------
     results : dict
-        Status and scores by their names in `Trial`.
+        Status, scores and seconds by their names in `Trial`. The seconds are those of the training, over all
+        processes that went on from a checkpoint and without their pauses, and of the evaluation on the test split.
     measured : tuple
         Name, value and step of everything that was measured.
     classifier : Classifier
@@ -283,8 +284,10 @@ def train(
     for event in engine.fit(classifier, lesson, config, training, bench.accelerator):
         waiting += measured(event)
         if isinstance(event, engine.Finished):
+            watch = Stopwatch()
             logits = engine.predict(classifier.model, classifier, test, bench.accelerator)
             grade = grader(task, task.test, test)(logits)
+            results["seconds"] = event.seconds + watch.lap()
             waiting += [(f"test/{name}", value, event.best.step) for name, value in grade.also.items()]
             results |= {
                 "status": "completed",
@@ -294,7 +297,7 @@ def train(
                 "still_improving": event.still_improving,
             }
         if isinstance(event, (engine.Finished, engine.Diverged)):
-            results["n_steps"] = event.step
+            results = {"seconds": event.seconds, **results, "n_steps": event.step}
     return results, tuple(waiting), classifier
 
 
