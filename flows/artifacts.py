@@ -9,10 +9,16 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar, get_type_hints
 from uuid import UUID
 
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.utilities.callables import parameter_schema
 
 from kdrec.bulletin import AHEAD, Bulletin, Line
+from kdrec.errors import redacted
 from kdrec.tracking.notes import escaped
 
 BEAT_SECONDS: Final = 2.0
@@ -62,8 +68,9 @@ class Bar:
     def __init__(self, key: str, description: str, share: Callable[[], float]) -> None:
         self._share, self._ended = share, threading.Event()
         self._shown = 0.0
-        made = create_progress_artifact(progress=0.0, key=key, description=description)
-        self._id = UUID(str(made))
+        self._key, self._description = key, description
+        self._id: UUID | None = None
+        self._show()
         self._thread = threading.Thread(target=self._move, name="progress-artifact", daemon=True)
 
     def __enter__(self) -> Self:
@@ -83,13 +90,31 @@ class Bar:
 
     def _show(self) -> None:
         percent = round(100 * min(1.0, self._share()), 1)
-        if percent == self._shown:
+        if percent == self._shown and self._id is not None:
             return
         try:
-            update_progress_artifact(self._id, percent)
+            if self._id is None:
+                made = create_progress_artifact(progress=percent, key=self._key, description=self._description)
+                self._id = UUID(str(made))
+            else:
+                update_progress_artifact(self._id, percent)
             self._shown = percent
         except Exception:  # a server that is away for a while: the study goes on, and so does the bar later
             return
+
+
+def show_text(text: str, key: str, description: str, say: Callable[[str], object]) -> None:
+    """A text as an artifact; where Prefect does not take it (its run or database is gone) `say` is told."""
+    try:
+        create_markdown_artifact(text, key=key, description=description)
+    except Exception as error:  # what a study found is in the tracking store, whatever becomes of Prefect's page
+        say(f"Prefect's page of this run could not be written ({reason_of(error)}); the results are in the store.")
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of an error of Prefect's, short and without credentials."""
+    lines = redacted(str(error)).strip().splitlines()
+    return lines[0][:120] if lines else type(error).__name__
 
 
 def show_table(bulletin: Bulletin, key: str, description: str) -> None:

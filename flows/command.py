@@ -14,6 +14,7 @@ import signal
 import sys
 import urllib.error
 from collections.abc import Callable
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from types import FrameType
@@ -22,7 +23,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from flows import pieces
 from flows.server import EmbeddedServer
-from kdrec.errors import KdrecError, redacted
+from kdrec.errors import KdrecError, StoreError, redacted
 from kdrec.home import Home, sqlite_uri
 from kdrec.loopback import ask_directly, open_url
 from kdrec.studies import Study
@@ -33,6 +34,10 @@ EXIT_CODES: Final = (
     "Exit codes: 0 done; 2 something has to be put right, told in one sentence on standard error; 130 interrupted, and "
     "the same command goes on from there."
 )
+
+
+_PREFECTS: Final = frozenset({"prefect", "httpx", "httpcore"})
+"""Packages whose errors are no fault of the study."""
 
 
 def main(words: list[str] | None = None) -> int:
@@ -82,17 +87,51 @@ def _run(asked: argparse.Namespace, home: Home) -> None:
 
     if server is not None:
         server.wait_until_ready()
-    flow(
-        asked.study,
-        home=str(home.root),
-        workers=asked.workers,
-        cells_on=asked.cells_on,
-        ranks=asked.ranks,
-        quiet=asked.quiet,
-        minutes=asked.minutes,
-    )
+    try:
+        flow(
+            asked.study,
+            home=str(home.root),
+            workers=asked.workers,
+            cells_on=asked.cells_on,
+            ranks=asked.ranks,
+            quiet=asked.quiet,
+            minutes=asked.minutes,
+        )
+    except Exception as error:
+        if not _is_prefects(error):
+            raise
+        print(f"kdrec: {_judged(study, home, error)}", file=sys.stderr)  # noqa: T201
     if not asked.quiet:
         print(_next_steps(study, asked.home))  # noqa: T201
+
+
+def _is_prefects(error: Exception) -> bool:
+    """Whether Prefect itself failed, and not the work that it was to run: its flow run or database may be gone."""
+    if isinstance(error, KdrecError):
+        return False
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    names = (type(error).__module__, "" if at is None else at.tb_frame.f_globals.get("__name__", ""))
+    return any(str(name).partition(".")[0] in _PREFECTS for name in names)
+
+
+def _judged(study: Study, home: Home, error: Exception) -> str:
+    """The sentence for a study whose flow run Prefect lost, and whose cells are all searched.
+
+    Raises
+    ------
+    KdrecError
+        When the store says that they are not.
+    """
+    from flows.artifacts import reason_of
+
+    lost = f"Prefect lost the run of this study ({reason_of(error)})"
+    with suppress(StoreError):
+        made = Store.open(home).outcome(study.name).cells
+        if {(cell.task, cell.student) for cell in study.cells()} <= {(c.task, c.student) for c in made if c.done}:
+            return f"{lost}; the store holds all of it, so nothing has to be run again"
+    raise KdrecError(f"{lost}; what was finished is in the store, and the same command goes on from there") from None
 
 
 def _next_steps(study: Study, home: str | None) -> str:

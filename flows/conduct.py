@@ -6,16 +6,16 @@ Here (`conduct`), each piece is a Prefect task run; elsewhere (`send`), each cel
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 
 from prefect import runtime, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 
 from flows import fanout, pieces
-from flows.artifacts import Bar, key_of
+from flows.artifacts import Bar, key_of, show_text
 from flows.fanout import FanOut
 from flows.pieces import Outcome, Piece
 from flows.pool import CellDeployment
@@ -135,6 +135,7 @@ def _work_off(plan: tuple[Piece, ...], workers: int, outlet: Outlet) -> tuple[di
     """Outcomes and failures by name of piece."""
     outcomes: dict[str, Outcome] = {}
     failures: dict[str, Exception] = {}
+    done: set[str] = set()
     named = {piece.name: piece for piece in plan}
     board = Board(_in_groups(plan), workers)
 
@@ -146,6 +147,7 @@ def _work_off(plan: tuple[Piece, ...], workers: int, outlet: Outlet) -> tuple[di
             failures[name] = error
             _finish(board, moved, name, f"failed: {error}", failed=True)
             raise
+        done.add(name)
         if outcome is not None:
             outcomes[name] = outcome
         _finish(board, moved, name, "done")
@@ -168,6 +170,10 @@ def _work_off(plan: tuple[Piece, ...], workers: int, outlet: Outlet) -> tuple[di
             runs[piece.name] = run.submit(piece.name, wait_for=[runs[piece.needs]] if piece.needs else None)
         for future in runs.values():
             future.wait()
+        for piece in plan:  # Prefect may have lost a task run before it began; what it needs failed, or is done
+            if piece.name not in done | failures.keys() and (piece.needs is None or piece.needs in done):
+                with suppress(Exception):  # it is among the failures
+                    work(piece.name)
     return outcomes, failures
 
 
@@ -204,7 +210,7 @@ def _sum_up(study: Study, found: Mapping[Cell, Reference], home: Home, outlet: O
     except KdrecError as error:
         outlet.say(f"The trials are done, and no suggestion could be made of them: {error}.")
     part = _part(study, map(str, found))
-    create_markdown_artifact(text, key=key_of("study", study.name, *part), description=f"Study {study.name}")
+    show_text(text, key_of("study", study.name, *part), f"Study {study.name}", outlet.say)
 
 
 def _bar(study: Study, cells: Iterable[str] = ()) -> tuple[str, str]:

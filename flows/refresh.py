@@ -10,10 +10,9 @@ if __name__ == "__main__":  # the command line sets the scene before Prefect is 
     sys.exit(main())
 
 from prefect import flow, runtime
-from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
-from flows.artifacts import Bar, explained, key_of, show_table
+from flows.artifacts import Bar, explained, key_of, show_table, show_text
 from flows.progress import Log, Terminal
 from flows.study import HomeFolder
 from kdrec.home import Home
@@ -47,7 +46,7 @@ def refresh(home: HomeFolder = None) -> list[str]:
         outlet.say(f"{spelled(sentence)}.")  # a control sign in the name of a task must not speak to the terminal
     if found.run_id:
         note = bulletin_note(found.bulletin, found.changes)
-        create_markdown_artifact(f"{note}\n\nMLflow run: {found.run_id}", key=KEY, description="Recommendations")
+        show_text(f"{note}\n\nMLflow run: {found.run_id}", KEY, "Recommendations", outlet.say)
         show_table(found.bulletin, key_of(KEY, "table"), "Recommendations, to search in")
     return list(found.changes)
 

@@ -42,6 +42,7 @@ def _decodes() -> bool:
     """Whether the SQLAlchemy that is installed reads the path of a URI as encoded."""
     return [int(part) for part in version("sqlalchemy").split(".")[:2]] >= [2, 1]
 
+
 from kdrec.errors import KdrecError
 
 
