@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
 
-from kdrec.errors import BadArgument
+from kdrec.errors import BadArgument, KdrecError
 from kdrec.loopback import ask_directly
 
 _ODD: Final = re.compile(r"[%?#\x00-\x1f\x7f]")
@@ -41,9 +41,6 @@ def sqlite_uri(path: Path, driver: str = "pysqlite") -> str:
 def _decodes() -> bool:
     """Whether the SQLAlchemy that is installed reads the path of a URI as encoded."""
     return [int(part) for part in version("sqlalchemy").split(".")[:2]] >= [2, 1]
-
-
-from kdrec.errors import KdrecError
 
 
 @dataclass(frozen=True)
