@@ -80,7 +80,8 @@ class Home:
                 path = path / part
                 path.mkdir(exist_ok=True, mode=0o700)  # one by one: parents=True gives those in between the usual mode
         except (FileExistsError, NotADirectoryError):
-            raise KdrecError(f"{path} must be a folder of the kdrec home, and a file is there; move it away") from None
+            there = next((one for one in (path, *path.parents) if one.exists() and not one.is_dir()), path)
+            raise KdrecError(f"{there} must be a folder of the kdrec home, and a file is there; move it away") from None
         return path
 
     @property

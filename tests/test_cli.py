@@ -359,7 +359,7 @@ def test_an_unreachable_server_is_one_sentence_without_its_password(
 def test_a_home_that_cannot_be_made_is_one_sentence(tmp_path: Path, table: Path, capsys: Captured) -> None:
     (tmp_path / "file").write_text("in the way")
     said = refused(capsys, "--home", tmp_path / "file" / "home", "history", "import", table)
-    assert "not a directory" in said
+    assert f"{tmp_path / 'file'} must be a folder of the kdrec home, and a file is there" in said
 
 
 @pytest.mark.parametrize("words", [["tasks"], ["models"], ["history", "show"], ["--help"]])
