@@ -32,6 +32,7 @@ from kdrec.sources.files import (
     tree_sha256,
 )
 from kdrec.sources.hub import HubReference, fetch_snapshot
+from kdrec.sources.locks import locked
 from kdrec.sources.package import PackageReference, fetch_member
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "atomic_path",
     "atomic_write",
     "is_temporary",
+    "locked",
     "mark_used",
     "put_aside",
     "remove",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 import time
 import urllib.error
 from collections.abc import Callable, Iterator
@@ -28,6 +29,9 @@ T = TypeVar("T")
 PATIENCE_SECONDS: Final = 8.0
 """How long an address may stay silent before it counts as unreachable."""
 
+QUIET_SECONDS: Final = 20.0
+"""After this long without an answer one is told what is waited for: MLflow tries for minutes (429, 500) in silence."""
+
 PAUSES: Final = (1.0, 4.0, 15.0, 40.0)
 """Seconds to wait before a store is asked again: a minute for one that restarts, on top of MLflow's own patience."""
 
@@ -44,6 +48,9 @@ def asking(uri: str, doing: str) -> Iterator[None]:
     import sqlalchemy.exc
     from mlflow.exceptions import MlflowException
 
+    slow = threading.Timer(QUIET_SECONDS, _told_slow, (redacted(uri), doing))
+    slow.daemon = True
+    slow.start()
     try:
         yield
     except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
@@ -60,6 +67,17 @@ def asking(uri: str, doing: str) -> Iterator[None]:
             f"the tracking store {redacted(uri)} needs the Python package {error.name}, which is not installed: "
             "pip install 'kdrec[server]' brings psycopg, the driver of postgresql+psycopg://USER@HOST/NAME"
         ) from None
+    finally:
+        slow.cancel()
+
+
+def _told_slow(where: str, doing: str) -> None:
+    logging.getLogger(__name__).warning(
+        "the tracking store %s has not answered for %g s while %s; it is asked again for some minutes",
+        where,
+        QUIET_SECONDS,
+        doing,
+    )
 
 
 def connect(home: Home) -> Any:

@@ -141,7 +141,7 @@ class Bench:
     def make_teacher(self, on_candidate: Callable[[Candidate], None]) -> Teacher:
         """Fine-tune and select, or find that it was done; tells of every candidate as it is evaluated."""
         key = self.pupil.key(self.teacher_training)
-        with lock(self.home, f"teacher-{key}"):
+        with sources.locked(lock(self.home, f"teacher-{key}"), f"the teacher of {self.task.name}", self.say):
             folder = self.home.folder("teachers", key)
             return lending.teacher(
                 self.pupil,
@@ -166,7 +166,7 @@ class Bench:
     def _said(self, choice: TeacherChoice, split: str) -> TeacherSignal:
         """Logits of a chosen checkpoint on one split: found, or made now by one process at a time."""
         checkpoint = self.teacher.selection.checkpoint(choice)
-        with lock(self.home, f"logits-{checkpoint}"):
+        with sources.locked(lock(self.home, f"logits-{checkpoint}"), "what a teacher says", self.say):
             return lending.signal(
                 self.pupil,
                 self.teacher,

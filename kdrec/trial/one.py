@@ -16,6 +16,7 @@ from kdrec.checkpoints import Checkpoint
 from kdrec.errors import KdrecError, StoreError
 from kdrec.home import Home
 from kdrec.signals import TeacherSignal
+from kdrec.sources import locked
 from kdrec.space import canonical
 from kdrec.stopwatch import Stopwatch
 from kdrec.studies import Cell
@@ -108,7 +109,7 @@ def run_trial(
         bench.task.transfer_fingerprint,
     )
     order = _Order(training=training, kind=kind, keep=keep)
-    with lock(bench.home, identity):
+    with locked(lock(bench.home, identity), f"the trial {config.label()}", bench.say):
         found = place.store.find(identity, kind)
         if not found:
             kept = outbox.kept(bench.home, identity, bench.say)
@@ -233,6 +234,7 @@ def _recorded(place: Place, order: _Order, outcome: outbox.Outcome, run_id: str 
                 raise StoreError(
                     f"{error}; the trial is trained and kept, and recorded when the study is run again"
                 ) from None
+            place.bench.say("a trial is trained, and waits for the tracking store, which does not take it")
         time.sleep(pauses.pop(0))
         run_id = None
 

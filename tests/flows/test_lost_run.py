@@ -10,10 +10,12 @@ from typing import Any
 import httpx
 import pytest
 from prefect.exceptions import ObjectNotFound
+from running import Running
 
 from flows import command
 from kdrec.errors import StoreError
 from kdrec.home import Home
+from kdrec.tracking import Store
 
 STUDY = 'name = "mini"\ntasks = ["trec"]\nstudents = ["tiny", "small"]\n'
 GONE = ObjectNotFound(http_exc=RuntimeError(), help_message="Flow run not found")
@@ -70,3 +72,19 @@ def test_a_study_whose_run_prefect_lost_in_the_middle_is_one_sentence_and_goes_o
 def test_a_defect_of_the_work_keeps_its_traceback(ended: Any) -> None:
     with pytest.raises(ZeroDivisionError):
         ended(ZeroDivisionError("ours"), ("tiny", "small"))
+
+
+@pytest.mark.slow
+def test_a_flow_run_deleted_in_the_middle_costs_no_trial_and_no_traceback(mini: Path, home: Home) -> None:
+    """With a real study and its own Prefect server."""
+    study = Running(str(mini), "--home", str(home.root))
+    study.wait_for("labels only: validation")
+    (server,) = study.servers()
+    (port,) = {at.laddr.port for at in server.net_connections() if at.status == "LISTEN"}
+    url = f"http://127.0.0.1:{port}/api"
+    for run in httpx.post(f"{url}/flow_runs/filter", json={}).json():
+        httpx.delete(f"{url}/flow_runs/{run['id']}").raise_for_status()
+    assert study.wait() == 0, study.text
+    assert "Traceback" not in study.text
+    assert "the store holds all of it, so nothing has to be run again" in study.text
+    assert len(Store.open(home).trials()[0]) == 5
