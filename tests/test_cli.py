@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -385,26 +384,28 @@ def test_a_reader_that_leaves_early_is_no_error(table: Path, home: Home) -> None
     assert done.stderr == ""
 
 
-def _held_open(pipe: Path, seconds: float = 60) -> int:
-    """The writing end of a pipe, once somebody reads it; the reader waits for as long as it stays open."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:
-            time.sleep(0.05)
-    raise TimeoutError(f"nobody reads {pipe}")
+SLOW = """
+import sys, time
+from kdrec import cli, history
+
+def slowly(home, found):
+    print("at work", flush=True)
+    time.sleep(60)
+
+history.add = slowly
+sys.exit(cli.main())
+"""
 
 
-def test_an_interrupt_ends_with_130_and_no_traceback(home: Home, tmp_path: Path) -> None:
-    pipe = tmp_path / "slow.json"
-    os.mkfifo(pipe)
-    words = ["--home", str(home.root), "suggest", "--features", str(pipe), "--student", "small", "--history", "none"]
-    child = subprocess.Popen([sys.executable, "-m", "kdrec", *words], stderr=subprocess.PIPE, text=True)
-    writing = _held_open(pipe)
+def test_an_interrupt_ends_with_130_and_no_traceback(home: Home, table: Path) -> None:
+    words = ["--home", str(home.root), "history", "import", str(table)]
+    child = subprocess.Popen(
+        [sys.executable, "-c", SLOW, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "at work\n"
     child.send_signal(signal.SIGINT)
     _, said = child.communicate(timeout=60)
-    os.close(writing)
     assert child.returncode == 130
     assert said == ""
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from filelock import Timeout
 
+from kdrec.errors import KdrecError
 from kdrec.home import Home
 from kdrec.retention.items import Item, stamp
 from kdrec.trial.bench import lock
@@ -54,7 +55,7 @@ def _delete(home: Home, group: Sequence[Item]) -> list[Item]:
             return _unlink(home, group)
     except Timeout:
         return [replace(item, fate="stays", reason=HELD) for item in group]
-    except OSError as error:  # without the lock nobody knows who uses it
+    except (OSError, KdrecError) as error:  # without the lock nobody knows who uses it
         return [_failed(item, error) for item in group]
 
 
@@ -79,8 +80,9 @@ def _unlink_one(item: Item) -> Item:
     return replace(item, fate="gone")
 
 
-def _failed(item: Item, error: OSError) -> Item:
-    return replace(item, fate="failed", reason=(error.strerror or str(error)).lower())
+def _failed(item: Item, error: OSError | KdrecError) -> Item:
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return replace(item, fate="failed", reason=said if isinstance(error, KdrecError) else said.lower())
 
 
 def _is_as_judged(item: Item) -> bool:
