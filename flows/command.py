@@ -27,6 +27,7 @@ from kdrec.errors import KdrecError, StoreError, redacted
 from kdrec.home import Home, sqlite_uri
 from kdrec.loopback import ask_directly, open_url
 from kdrec.studies import Study
+from kdrec.terminal import OneSentenceParser
 from kdrec.tracking import Store
 
 DATABASES: Final = ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL")
@@ -49,7 +50,7 @@ def main(words: list[str] | None = None) -> int:
 
 def refresh(words: list[str] | None = None) -> int:
     """Run the command `python -m flows.refresh`; returns its exit code."""
-    parser = argparse.ArgumentParser(
+    parser = OneSentenceParser(
         prog="python -m flows.refresh",
         description="Recommend anew for all that the history knows, and say what changed.",
     )
@@ -213,7 +214,7 @@ def _is_stop(error: BaseException) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneSentenceParser(
         prog="python -m flows.study",
         description="Run a study, or go on with one that was stopped.",
         epilog=EXIT_CODES,

@@ -217,8 +217,8 @@ class Study:
             aliases=aliases,
             space=_build(Space, table.get("space", {}), f"{where} [space]"),
             rows=_build(RowLimits, table.get("rows", {}), f"{where} [rows]"),
-            teacher=_build(TeacherTraining, _auto(table.get("teacher", {})), f"{where} [teacher]"),
-            training=_build(StudentTraining, _auto(table.get("training", {})), f"{where} [training]"),
+            teacher=_build(TeacherTraining, *_auto(table, "teacher", where)),
+            training=_build(StudentTraining, *_auto(table, "training", where)),
             budget=_build(Budget, table.get("budget", {}), f"{where} [budget]"),
             overrides=tuple(
                 _override(entry, where)
@@ -281,9 +281,17 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _auto(value: Any) -> Any:
-    """The table of a training, where `"auto"` says as much as an empty one."""
-    return {} if value == AUTO else value
+def _auto(table: Mapping[str, Any], key: str, where: str) -> tuple[Any, str]:
+    """The table of a training and its place; `"auto"` says as much as an empty one, and as much as a key left out."""
+    value, place = table.get(key, {}), f"{where} [{key}]"
+    if value == AUTO:
+        return {}, place
+    if not isinstance(value, Mapping):
+        raise BadArgument(f'{place}: a table or "{AUTO}" was expected, got {value!r}')
+    for name, number in value.items():
+        if number == AUTO:
+            raise BadArgument(f'{place}: {name} must be a number, got "{AUTO}"; leave it out to have it found')
+    return value, place
 
 
 def _table(value: object, where: str) -> Mapping[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import typer
 
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
 
 WIDE: Final = 10_000
 """Columns of a file or a pipe, where no screen has to be fitted."""
+
+
+class OneSentenceParser(argparse.ArgumentParser):
+    """A parser that answers wrong words by one sentence and exit code 2, and leaves the usage to `--help`."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the command."""
+        self.exit(2, spelled(f"kdrec: {message}; see {self.prog} --help\n"))
 
 
 def show(renderable: RenderableType, console: Console | None = None, *, by_line: bool = False) -> None:

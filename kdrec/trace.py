@@ -42,11 +42,11 @@ class Selection:
 
     def warning(self, task: str) -> str:
         """What to say of a teacher that was still improving when it stopped."""
-        why = {"cap": "it reached the most steps allowed", "length": "its epochs ended"}.get(self.ending, "it ended")
-        return (
-            f"the teacher of {task} was still improving when {why} ({self.t_hs.score:.1f} on validation): leave epochs "
-            "out, or allow more steps"
-        )
+        ended, advice = {
+            "cap": ("it reached the most steps allowed", "allow it more steps"),
+            "length": ("its epochs ended", "leave epochs out of [teacher], or give it more"),
+        }.get(self.ending, ("it ended", "train it longer"))
+        return f"the teacher of {task} was still improving when {ended} ({self.t_hs.score:.1f} on validation): {advice}"
 
     def checkpoint(self, choice: TeacherChoice) -> str:
         """SHA-256 of the chosen weights."""

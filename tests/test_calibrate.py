@@ -14,6 +14,8 @@ from kdrec.home import Home
 from kdrec.resolution import cannot_tell
 from kdrec.studies import Cell, Study
 from kdrec.tracking import Store
+from kdrec.training import Training
+from kdrec.trial.calibrate import Calibrated, length_told
 from kdrec.types import BASELINE_CONFIG, DEFAULT_CONFIG
 
 CELL = Cell(task="sentence", student=STUDENT)
@@ -99,6 +101,19 @@ def test_a_calibration_is_made_once_held_over_all_knobs_and_is_no_history(settin
 def _trial_runs(home: Home) -> list[Any]:
     store = Store.open(home)
     return store.ledger.runs(store.ledger.experiments(), "trial")
+
+
+def test_what_a_calibration_came_to_claims_no_more_than_it_saw() -> None:
+    def said(reason: autotune.Reason, n_steps: int = 1) -> str:
+        found = autotune.Calibration(learning_rate=3e-4, n_steps=n_steps, reason=reason, still_improving=True)
+        return Calibrated(training=Training(), found=found, n_runs=1).sentence()
+
+    assert said("cap") == (
+        "students train 1 step at 0.0003 (1 short run on labels alone): twice as many steps would be more than are "
+        "allowed, so students may still improve"
+    )
+    assert said("budget", 60).endswith("the minutes of the budget were spent, so students may still improve")
+    assert (length_told(Training(n_steps=20)), length_told(Training(epochs=1))) == ("20 steps", "1 epoch")
 
 
 def test_a_validation_split_of_few_rows_cannot_tell() -> None:

@@ -108,8 +108,16 @@ def test_auto_is_what_a_study_says_that_says_nothing():
     table = {"name": "x", "tasks": ["a"], "students": ["b"]}
     assert Study.from_dict({**table, "training": "auto", "teacher": "auto"}) == Study.from_dict(table)
     assert Study.from_dict(table).teacher_for("a").is_auto
-    with pytest.raises(BadArgument, match=re.escape("study [training]: a table was expected, got 'aut0'")):
-        Study.from_dict({**table, "training": "aut0"})
+
+
+@pytest.mark.parametrize("key", ["training", "teacher"])
+def test_auto_is_spelled_so_and_is_no_number(key: str):
+    table = {"name": "x", "tasks": ["a"], "students": ["b"]}
+    with pytest.raises(BadArgument, match=re.escape(f"study [{key}]: a table or \"auto\" was expected, got 'autoo'")):
+        Study.from_dict({**table, key: "autoo"})
+    sentence = f'study [{key}]: epochs must be a number, got "auto"; leave it out to have it found'
+    with pytest.raises(BadArgument, match=re.escape(sentence)):
+        Study.from_dict({**table, key: {"epochs": "auto"}})
 
 
 def test_a_budget_bounds_what_a_study_leaves_to_be_found():
@@ -196,7 +204,7 @@ def test_paths_of_own_data_start_at_the_study_file(file: Path):
         ("[[override]]\nepoch = 3", "demo.toml [[override]]: unknown key 'epoch'; did you mean 'epochs'?"),
         ("[[override]]\nepochs = 0", "epochs must be a whole number of at least 1, got 0"),
         ("[override]\nepochs = 3", "demo.toml: write overrides as [[override]] tables"),
-        ("training = 3", "demo.toml [training]: a table was expected, got 3"),
+        ("training = 3", 'demo.toml [training]: a table or "auto" was expected, got 3'),
         ("data = 3", "demo.toml [data]: a table was expected, got 3"),
         ('[data.trek]\npath = "a"\ntext = "b"\nlabel = "c"', "[data.trek] describes no task of this study"),
         ('[data.trec]\npath = "a"\ntext = "b"', "demo.toml [data.trec]: the key 'label' is missing"),

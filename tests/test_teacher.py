@@ -60,6 +60,19 @@ def made(pupil: Pupil, tmp_path_factory: pytest.TempPathFactory) -> Teacher:
 
 
 @pytest.mark.parametrize(
+    ("ending", "sentence"),
+    [
+        ("cap", "it reached the most steps allowed (80.0 on validation): allow it more steps"),
+        ("length", "its epochs ended (80.0 on validation): leave epochs out of [teacher], or give it more"),
+        ("", "it ended (80.0 on validation): train it longer"),
+    ],
+)
+def test_what_is_advised_for_a_teacher_that_still_improved_fits_how_it_ended(ending: str, sentence: str) -> None:
+    chosen = replace(select([candidate(1, 80, 0.5)]), still_improving=True, ending=ending)
+    assert chosen.warning("trec") == f"the teacher of trec was still improving when {sentence}"
+
+
+@pytest.mark.parametrize(
     ("trace", "t_hs", "t_ll"),
     [
         ([(80, 0.5)], 0, 0),

@@ -142,6 +142,8 @@ def _read_all(
     if unlabelled == EMPTY_LABELS:
         return (*_read_parted(path, kind, columns, label), f"of {path.name}, its label cell empty")
     more = Path(unlabelled)
+    if not more.suffix and not more.exists():
+        raise DataError(f"no file at {more}: unlabelled names a file, or says {EMPTY_LABELS!r}, got {more.name!r}")
     bare = read_bare_words(more, columns[0]) if kind == "tags" else _bare_texts(read_table(more, columns), columns)
     return _read(path, kind, columns, label), bare, f"of {more.name}"
 

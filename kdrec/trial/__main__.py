@@ -23,6 +23,7 @@ from kdrec import catalog
 from kdrec.errors import BadArgument, KdrecError, did_you_mean
 from kdrec.home import Home
 from kdrec.studies import Cell, Study
+from kdrec.terminal import OneSentenceParser
 from kdrec.trial.cell import Progress, prepare_teacher, run_cell
 from kdrec.trial.follow import Follower
 from kdrec.trial.ranks import Ranks
@@ -112,7 +113,7 @@ def _as_text(content: dict[str, Any]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneSentenceParser(
         prog="torchrun --nproc_per_node N -m kdrec.trial", description="Train one model at a time with N processes."
     )
     parser.add_argument("study", metavar="STUDY", help="a study file")

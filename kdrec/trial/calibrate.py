@@ -29,13 +29,13 @@ class Calibrated:
         """What came of it, for a person."""
         if self.found is None:
             return ""
-        found, ran = self.found, f"{self.n_runs} short run{'' if self.n_runs == 1 else 's'}"
+        found, ran = self.found, _counted(self.n_runs, "short run")
         beside = ", some with rows without labels" if self.with_transfer else " on labels alone"
-        what = f"students train {found.n_steps} steps at {found.learning_rate:g} ({ran}{beside})"
+        what = f"students train {_counted(found.n_steps, 'step')} at {found.learning_rate:g} ({ran}{beside})"
         ends = {
             "flat": "twice as many steps are no better",
-            "cap": "twice as many steps would be more than the budget allows, and students still improve",
-            "budget": "the minutes of the budget were spent, and students still improve",
+            "cap": "twice as many steps would be more than are allowed, so students may still improve",
+            "budget": "the minutes of the budget were spent, so students may still improve",
             "given": "their length is given",
         }
         return f"{what}: {ends[found.reason]}"
@@ -93,6 +93,15 @@ def calibrate(place: Place, tell: Callable[[Training, Trial], None]) -> Calibrat
         following, n_runs = length, n_runs + len(more)
     training = autotune.calibrated(wanted, following.learning_rate, following.n_steps, sizes, seed=0)
     return Calibrated(training=training, found=following, n_runs=n_runs, with_transfer=n_runs > len(done))
+
+
+def length_told(training: Training) -> str:
+    """The length of one run, for a person."""
+    return _counted(training.n_steps, "step") if training.n_steps else _counted(training.epochs, "epoch")
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _sizes(place: Place, config: KDConfig) -> autotune.Sizes:

@@ -17,7 +17,7 @@ from kdrec.trace import is_guarded
 from kdrec.tracking import Store, cell_note, closing_note, warned
 from kdrec.trial.advice import Adviser, decision
 from kdrec.trial.bench import Bench
-from kdrec.trial.calibrate import Calibrated, calibrate
+from kdrec.trial.calibrate import Calibrated, calibrate, length_told
 from kdrec.trial.one import Place, run_trial
 from kdrec.trial.ranks import Ranks
 from kdrec.types import BASELINE_CONFIG, TEACHERS, Candidate, Decision, KDConfig, Suggestion, Training, Trial
@@ -182,8 +182,9 @@ class _Runner:
 
         def tell(training: Training, trial: Trial) -> None:
             score = "diverged" if trial.val_score is None else f"validation {trial.val_score:.1f}"
-            what = f"learning rate {training.learning_rate:g}, {training.n_steps or 'given'} steps"
-            self._tell(f"calibration: {what}: {score} ({trial.seconds:.0f} s)")
+            what = f"learning rate {training.learning_rate:g}, {length_told(training)}"
+            rows = "" if trial.config.is_baseline else ", with rows without labels"
+            self._tell(f"calibration: {what}{rows}: {score} ({trial.seconds:.0f} s)")
 
         made = calibrate(self.place, tell)
         if made.found:

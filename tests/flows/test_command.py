@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from running import REPOSITORY
 
+from flows.command import main
+
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -35,13 +37,30 @@ def test_a_wrong_study_gets_one_sentence_and_exit_code_2_and_leaves_nothing(
     assert not home.exists()
 
 
-def test_an_unknown_study_and_a_wrong_number_of_workers_exit_with_2(tmp_path: Path) -> None:
+def test_an_unknown_study_exits_with_2(tmp_path: Path) -> None:
     done = command("quickstrat", "--home", str(tmp_path))
     assert done.returncode == 2
     assert "did you mean 'quickstart'?" in done.stderr
-    done = command("quickstart", "--workers", "0")
-    assert done.returncode == 2
-    assert "a whole number of at least 1 was expected, got '0'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--workers", "0"], "argument --workers: a whole number of at least 1 was expected, got '0'"),
+        (["--minutes", "-1"], "argument --minutes: a number of minutes above 0 was expected, got '-1'"),
+        (["--minutes"], "argument --minutes: expected one argument"),
+        (["--minuets", "1\x1b[2J"], "unrecognized arguments: --minuets 1\\u001b[2J"),
+    ],
+)
+def test_wrong_words_get_one_sentence_and_exit_code_2(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["quickstart", *words])
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == f"kdrec: {sentence}; see python -m flows.study --help\n"
 
 
 @pytest.mark.parametrize(

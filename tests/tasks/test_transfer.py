@@ -215,6 +215,11 @@ def test_empty_labels_are_spoken_of_only_where_there_are_some(tmp_path):
         tasks.load_file(tmp_path / "own.conll", text="tokens", label="tags", unlabelled="empty labels")
 
 
+def test_a_misspelled_empty_labels_is_told_what_there_is(tmp_path):
+    with pytest.raises(DataError, match="unlabelled names a file, or says 'empty labels', got 'empty label'"):
+        load(write_rows(tmp_path, "sentence"), "sentence", unlabelled=tmp_path / "empty label")
+
+
 def test_words_without_tags_are_read_from_a_file_of_one_column(tmp_path):
     lines = "".join(
         "".join(f"{word} {tag}\n" for word, tag in zip(r.texts, r.tags, strict=True)) + "\n"
