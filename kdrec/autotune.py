@@ -178,8 +178,8 @@ def next_student_run(
 ) -> Training | Calibration:
     """The next run of a student's calibration, or what it came to.
 
-    First the ladder of rates at a short length, then the best rate at twice the length for as long as that helps, then
-    half that rate at the length found: a longer training may want a lower one.
+    First the ladder of rates at a short length, then twice the length, at the best rate and at half of it, for as long
+    as one of them helps: a longer training may want a lower rate, and at the higher one would look as if it were over.
     """
     cap = sizes.cap(budget)
     first = min(cap, max(FIRST_STEPS, FIRST_EPOCHS * sizes.steps_per_epoch))
@@ -200,19 +200,26 @@ def next_student_run(
     rate = next_rate(tried, rungs)
     if rate is not None and not spent:
         return run(rate, first)
-    rate = best(first)
-    at_rate = {steps: run for (tried_at, steps), run in by_run.items() if tried_at == rate}
-    length, reason = _lengthened(at_rate, first, cap, sizes, spent=spent)
-    if reason is None:
-        return run(rate, length)
-    half = float(f"{rate / 2:.6g}")
-    if wanted.learning_rate is None and length > first and not spent and (half, length) not in by_run:
-        return run(half, length)
+    rate, length = best(first), first
+    reason: Reason = "cap"
+    while 2 * length <= cap:
+        half = float(f"{rate / 2:.6g}")
+        longer = [(rate, 2 * length)] if wanted.learning_rate is not None else [(rate, 2 * length), (half, 2 * length)]
+        missing = next((one for one in longer if one not in by_run), None)
+        if missing is not None and spent:
+            reason = "budget"
+            break
+        if missing is not None:
+            return run(*missing)
+        better = max(longer, key=lambda one: by_run[one].rank)
+        if not helps(by_run[rate, length], by_run[better], sizes):
+            reason = "flat"
+            break
+        rate, length = better
     if wanted.has_length:
         reason = "given"
-    return Calibration(
-        learning_rate=best(length), n_steps=length, reason=reason, still_improving=reason in ("cap", "budget")
-    )
+    rising = reason in ("cap", "budget")
+    return Calibration(learning_rate=rate, n_steps=length, reason=reason, still_improving=rising)
 
 
 def next_transfer_length(

@@ -76,15 +76,16 @@ def test_a_ladder_of_one_and_one_at_its_bounds_are_not_widened():
 # Students
 
 
-def test_a_calibration_climbs_the_ladder_short_then_doubles_then_tries_half_the_rate():
+def test_a_calibration_climbs_the_ladder_short_then_doubles_at_the_best_rate_and_at_half_of_it():
     runs, found = walked(peak_at(6e-4, flat_after=120))
-    assert runs == [(3e-4, 60), (6e-4, 60), (1.2e-3, 60), (6e-4, 120), (6e-4, 240), (3e-4, 120)]
+    ladder = [(3e-4, 60), (6e-4, 60), (1.2e-3, 60)]
+    assert runs == [*ladder, (6e-4, 120), (3e-4, 120), (6e-4, 240), (3e-4, 240)]
     assert found == Calibration(learning_rate=6e-4, n_steps=120, reason="flat", still_improving=False)
 
 
 def test_a_calibration_that_is_flat_at_once_keeps_its_first_length():
     runs, found = walked(peak_at(6e-4, flat_after=0))
-    assert runs[-1] == (6e-4, 120)
+    assert runs[-2:] == [(6e-4, 120), (3e-4, 120)]
     assert (found.n_steps, found.reason) == (60, "flat")
 
 
@@ -93,12 +94,15 @@ def test_a_lower_loss_at_no_lower_score_is_worth_a_longer_training():
     assert found.n_steps == 240
 
 
-def test_half_the_rate_is_taken_where_it_is_better_at_the_length_found():
-    def quality(rate: float, n_steps: int) -> tuple[float, float]:
-        wanted = 6e-4 if n_steps == 60 else 3e-4
-        return (60.0 if n_steps >= 120 else 50.0) - 1e4 * abs(rate - wanted), 1.0
+def test_a_longer_training_that_helps_at_half_the_rate_alone_is_found():
+    """A short training likes a high rate, at which twice as long is worse."""
 
-    assert walked(quality)[1].learning_rate == 3e-4
+    def quality(rate: float, n_steps: int) -> tuple[float, float]:
+        wanted = {60: 1.2e-3, 120: 6e-4}.get(n_steps, 3e-4)
+        return 50.0 + min(n_steps, 240) / 20 - 2e4 * abs(rate - wanted), 1.0
+
+    found = walked(quality)[1]
+    assert (found.learning_rate, found.n_steps, found.reason) == (3e-4, 240, "cap")
 
 
 def test_a_calibration_ends_at_its_cap_and_says_that_students_still_improve():
@@ -113,7 +117,7 @@ def test_a_budget_of_few_steps_still_calibrates_the_rate():
     assert (found.learning_rate, found.n_steps, found.reason) == (6e-4, 5, "cap")
 
 
-@pytest.mark.parametrize(("minutes", "n_runs"), [(0.01, 1), (0.5, 3), (0.6, 4), (99, 6)])
+@pytest.mark.parametrize(("minutes", "n_runs"), [(0.01, 1), (0.5, 3), (0.6, 4), (99, 7)])
 def test_minutes_that_are_spent_end_a_calibration_after_at_least_one_run(minutes: float, n_runs: int):
     """Every run takes ten seconds; what is known by then is used."""
     runs, found = walked(peak_at(6e-4, flat_after=120), budget=Budget(minutes=minutes))
