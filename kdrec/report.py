@@ -227,11 +227,11 @@ def _cell_table(result: Result) -> Table:
         table.add_row(Text("teacher"), Text(_number(teacher, 2)), *([Text("")] * 4))
     kept, equal = {step.kept for step in result.path}, tied(result.trials, result.best)
     for row in _rows(result.trials):
-        best = row.config == result.best
+        best = row.config == result.best and row.mean("val_score") is not None  # where all diverged none is best
         rising = any(trial.still_improving for trial in row.trials)
         marks = ", ".join(
             (
-                *_standing(row.config, result.best, equal),
+                *(_standing(row.config, result.best, equal) if best or row.config in equal else ()),
                 *("kept",) * (row.config in kept and not best),
                 *_role(row.config),
                 *("still improving",) * rising,

@@ -112,6 +112,11 @@ def test_what_a_calibration_came_to_claims_no_more_than_it_saw() -> None:
         "students train 1 step at 0.0003 (1 short run on labels alone): twice as many steps would be more than are "
         "allowed, so students may still improve"
     )
+    found = autotune.Calibration(learning_rate=1.0, n_steps=10, reason="cap", still_improving=True)
+    assert Calibrated(training=Training(), found=found, n_runs=2, diverged=True).sentence() == (
+        "students train 10 steps at 1 (2 short runs on labels alone): every run of the calibration diverged, so lower "
+        "learning_rate, or leave it out"
+    )
     assert said("budget", 60).endswith("the minutes of the budget were spent, so students may still improve")
     assert (length_told(Training(n_steps=20)), length_told(Training(epochs=1))) == ("20 steps", "1 epoch")
 

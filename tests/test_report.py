@@ -67,6 +67,13 @@ def test_a_student_that_still_improved_at_its_end_is_marked_in_the_table() -> No
     assert [line.rstrip().endswith("still improving") for line in lines if "tau=" in line] == [False, True]
 
 
+def test_where_every_trial_diverged_none_is_best() -> None:
+    lost = Result(trials=(trial(BASELINE_CONFIG, None), trial(HOT, None)), best=HOT)
+    text = report.to_text(report.cells_table([lost]))
+    assert "diverged" in text
+    assert "best" not in text
+
+
 def lines_of(text: str, word: str) -> list[str]:
     return [line for line in text.splitlines() if word in line]
 

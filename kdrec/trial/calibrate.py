@@ -24,6 +24,8 @@ class Calibrated:
     n_runs: int = 0
     with_transfer: bool = False
     """Whether some of its runs saw rows without labels."""
+    diverged: bool = False
+    """Whether every one of its runs diverged, so that nothing was measured."""
 
     def sentence(self) -> str:
         """What came of it, for a person."""
@@ -32,6 +34,8 @@ class Calibrated:
         found, ran = self.found, _counted(self.n_runs, "short run")
         beside = ", some with rows without labels" if self.with_transfer else " on labels alone"
         what = f"students train {_counted(found.n_steps, 'step')} at {found.learning_rate:g} ({ran}{beside})"
+        if self.diverged:
+            return f"{what}: every run of the calibration diverged, so lower learning_rate, or leave it out"
         ends = {
             "flat": "twice as many steps are no better",
             "cap": "twice as many steps would be more than are allowed, so students may still improve",
@@ -77,7 +81,7 @@ def calibrate(place: Place, tell: Callable[[Training, Trial], None]) -> Calibrat
     sizes = _sizes(place, BASELINE_CONFIG)
     while isinstance(following := autotune.next_student_run(wanted, done, sizes, study.budget), Training):
         done.append(made(following, BASELINE_CONFIG))
-    n_runs = len(done)
+    n_runs, diverged = len(done), all(run.score is None for run in done)
     if place.bench.task.transfer is not None and not wanted.has_length:
         # A comparison with labels alone must not be one of training lengths: both train as long as either needs.
         config = study.configs[0] if study.configs else study.space.default()
@@ -91,8 +95,11 @@ def calibrate(place: Place, tell: Callable[[Training, Trial], None]) -> Calibrat
             )
             more.append(made(training, config))
         following, n_runs = length, n_runs + len(more)
+        diverged = diverged and all(run.score is None for run in more)
     training = autotune.calibrated(wanted, following.learning_rate, following.n_steps, sizes, seed=0)
-    return Calibrated(training=training, found=following, n_runs=n_runs, with_transfer=n_runs > len(done))
+    return Calibrated(
+        training=training, found=following, n_runs=n_runs, with_transfer=n_runs > len(done), diverged=diverged
+    )
 
 
 def length_told(training: Training) -> str:

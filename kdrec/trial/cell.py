@@ -188,7 +188,7 @@ class _Runner:
 
         made = calibrate(self.place, tell)
         if made.found:
-            self._tell(made.sentence(), notice=made.found.reason in ("cap", "budget"))
+            self._tell(made.sentence(), notice=made.diverged or made.found.reason in ("cap", "budget"))
         return made
 
     def _note(self) -> str:
