@@ -198,6 +198,7 @@ def next_student_run(
     rungs = STUDENT_RATES if wanted.learning_rate is None else (wanted.learning_rate,)
     tried = {rate: by_run[rate, steps].rank for rate, steps in by_run if steps == first}
     rate = next_rate(tried, rungs)
+    cut_short = rate is not None and spent
     if rate is not None and not spent:
         return run(rate, first)
     rate, length = best(first), first
@@ -218,6 +219,8 @@ def next_student_run(
         rate, length = better
     if wanted.has_length:
         reason = "given"
+    if cut_short:
+        reason = "budget"
     rising = reason in ("cap", "budget")
     return Calibration(learning_rate=rate, n_steps=length, reason=reason, still_improving=rising)
 

@@ -242,3 +242,8 @@ def test_a_teacher_that_a_budget_ended_is_told_with_its_number_of_runs():
     assert said == (
         "the 1 minutes that the budget gives a teacher were spent after 2 fine-tuning runs: the best so far is taken"
     )
+
+
+def test_minutes_that_cut_a_ladder_short_are_the_reason_even_at_the_cap():
+    _, found = walked(peak_at(6e-4, flat_after=0), budget=Budget(minutes=0.01, max_steps=60))
+    assert (found.reason, found.still_improving) == ("budget", True)
